@@ -1,0 +1,30 @@
+// Kernel constants newer than the liburing floor (2.3), by their kernel names in lower case.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace rondo::inline v0::abi {
+
+// io_uring_setup(2) flags
+inline constexpr unsigned setup_no_sqarray = 1u << 16;
+// io_uring_enter(2) flags
+inline constexpr unsigned enter_no_iowait = 1u << 7;
+// io_uring_params::features
+inline constexpr unsigned feat_no_iowait = 1u << 17;
+
+// io_uring_cqe::flags, for code in headers
+inline constexpr std::uint32_t cqe_f_more = 1u << 1;
+inline constexpr unsigned cqe_buffer_shift = 16;
+
+/// One slot of a buffer ring, laid out as io_uring_buf. The ring's tail lies in the `reserved`
+/// field of slot 0 (struct io_uring_buf_ring).
+struct buffer_slot {
+    std::uint64_t address;
+    std::uint32_t length;
+    std::uint16_t id;
+    std::uint16_t reserved;
+};
+static_assert(sizeof(buffer_slot) == 16);
+
+}  // namespace rondo::inline v0::abi

@@ -1,0 +1,162 @@
+// The seam between the scheduler and what carries its requests out.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <system_error>
+
+struct io_uring_sqe;  // 64 bytes, <linux/io_uring.h>
+
+namespace rondo::inline v0 {
+
+/// One finished request, laid out as the kernel's io_uring_cqe.
+struct completion {
+    std::uint64_t user_data;
+    std::int32_t result;  ///< a count or descriptor, or a negated errno
+    std::uint32_t flags;  ///< IORING_CQE_F_*
+};
+
+/// What an engine can do; asked at run time, never derived from a version.
+enum class feature : std::uint32_t {
+    multishot_accept = 1u << 0,
+    multishot_recv = 1u << 1,
+    buffer_ring = 1u << 2,
+    receive_limit = 1u << 3,  ///< a multishot receive can end after a total of bytes (6.17)
+    inline_send = 1u << 4,    ///< after enter() a MSG_DONTWAIT send has completed, well or not
+};
+
+/// How large the queues are asked to be; an engine may give more.
+struct engine_options {
+    unsigned entries = 256;       ///< submission queue, power of two
+    unsigned completions = 4096;  ///< completion queue, power of two
+};
+
+/// The interface is io_uring's own: entries in, completions out, one enter().
+///
+/// Both queues are plain memory which the owning thread reads and writes without a call: the only
+/// indirect call of a turn is enter(). Single-threaded: one engine belongs to one thread.
+///
+/// Contract for implementers. Entry n of the submission queue is carried out before entry n + 1 is
+/// looked at. The completions of one request keep their order. A multishot request's last
+/// completion lacks IORING_CQE_F_MORE. IORING_OP_ASYNC_CANCEL by user_data finds any request
+/// accepted earlier and not completed. IOSQE_CQE_SKIP_SUCCESS is honoured. Nothing is completed
+/// between two calls of enter().
+class engine {
+public:
+    using duration = std::chrono::nanoseconds;
+
+    /// enter() without waiting.
+    static constexpr duration no_wait{0};
+    /// enter() until something completes, however long that takes.
+    static constexpr duration forever = duration::max();
+
+    engine(const engine&) = delete;
+    engine& operator=(const engine&) = delete;
+    virtual ~engine() = default;
+
+    /// The next free submission entry, all zero but for what its last user left: the caller fills
+    /// the whole of it. Null when the queue is full: enter(no_wait) makes room.
+    io_uring_sqe* next_entry() noexcept { return full() ? nullptr : &take_entry(); }
+
+    /// The same when the queue is known not to be full.
+    io_uring_sqe& take_entry() noexcept {
+        std::byte* const free = sq_.entries + entry_size * (sq_.tail++ & sq_.mask);
+        return *reinterpret_cast<io_uring_sqe*>(free);
+    }
+
+    bool full() const noexcept { return sq_.tail == sq_.limit; }
+    /// Entries prepared and not yet taken by enter().
+    unsigned pending_entries() const noexcept { return sq_.tail - sq_.head; }
+    unsigned entry_capacity() const noexcept { return sq_.capacity; }
+    unsigned completion_capacity() const noexcept { return cq_.mask + 1; }
+
+    /// Completions to read now: [completions_begin(), completions_end()), by completion_at().
+    unsigned completions_begin() const noexcept { return *cq_.head; }
+    unsigned completions_end() const noexcept {
+        return std::atomic_ref<unsigned>(*cq_.tail).load(std::memory_order_acquire);
+    }
+    const completion& completion_at(unsigned index) const noexcept {
+        return cq_.entries[index & cq_.mask];
+    }
+    /// Calls `visit` with each completion to read now, from the calling moment, and gives their
+    /// slots back. Returns how many there were.
+    template <typename Visit>
+    unsigned reap(Visit visit) {
+        // Locals, as the compiler must expect visit() to change members.
+        const completion* const entries = cq_.entries;
+        const unsigned mask = cq_.mask;
+        const unsigned begin = completions_begin();
+        const unsigned end = completions_end();
+        for (unsigned at = begin; at != end; ++at) visit(entries[at & mask]);
+        completions_consumed(end);
+        return end - begin;
+    }
+    /// Gives the slots before `index` back.
+    void completions_consumed(unsigned index) noexcept {
+        std::atomic_ref<unsigned>(*cq_.head).store(index, std::memory_order_release);
+    }
+
+    bool has(feature f) const noexcept { return (features_ & static_cast<std::uint32_t>(f)) != 0; }
+
+    /// Takes the prepared entries and waits until a completion can be read, at most `timeout`
+    /// (no_wait and forever are the ends of its range). Returns early on a signal. Entries that
+    /// could not be taken now stay prepared. Makes no system call when there is nothing to do.
+    /// Returns whether a system call was made. Throws std::system_error on what is not transient.
+    virtual bool enter(duration timeout) = 0;
+
+    /// Registers `ring`, an io_uring_buf_ring of `entries` (a power of two) slots in page-aligned
+    /// memory of the caller, as buffer group `group`. The caller adds buffers by writing slots and
+    /// then its tail with release order, as io_uring_buf_ring_advance(3) does.
+    virtual std::error_code register_buffer_ring(std::uint16_t group, void* ring,
+                                                 unsigned entries) = 0;
+    virtual void unregister_buffer_ring(std::uint16_t group) noexcept = 0;
+
+    /// The descriptor leaves this engine (it is about to be closed or handed to someone else) and
+    /// no request names it any more: drop what is remembered under its number.
+    virtual void forget(int descriptor) noexcept = 0;
+
+    /// "uring", "epoll", or a wrapper's own name.
+    virtual std::string_view name() const noexcept = 0;
+
+    /// Times the completion queue was found full.
+    virtual std::uint64_t overflows() const noexcept = 0;
+
+protected:
+    static constexpr std::size_t entry_size = 64;
+
+    engine() = default;
+
+    struct submission_queue {
+        std::byte* entries = nullptr;
+        unsigned head = 0;   ///< what enter() has taken, see set_taken()
+        unsigned limit = 0;  ///< where the tail must stop: head + capacity
+        unsigned tail = 0;  ///< what next_entry() has given
+        unsigned mask = 0;
+        unsigned capacity = 0;
+    };
+    struct completion_queue {
+        completion* entries = nullptr;
+        unsigned* head = nullptr;
+        unsigned* tail = nullptr;
+        unsigned mask = 0;
+    };
+
+    /// enter() has taken the entries up to `head`.
+    void set_taken(unsigned head) noexcept {
+        sq_.head = head;
+        sq_.limit = head + sq_.capacity;
+    }
+
+    void enable(feature f) noexcept { features_ |= static_cast<std::uint32_t>(f); }
+
+    // Set at construction; afterwards only the owning thread, and for cq_.tail the kernel.
+    submission_queue sq_;
+    completion_queue cq_;
+    std::uint32_t features_ = 0;
+};
+
+}  // namespace rondo::inline v0

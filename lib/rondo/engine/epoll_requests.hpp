@@ -1,0 +1,101 @@
+// How epoll_engine carries entries out: begun at once, parked on EAGAIN, continued on an edge.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <rondo/engine/epoll_buffers.hpp>
+#include <rondo/engine/epoll_completions.hpp>
+#include <rondo/engine/epoll_descriptor.hpp>
+#include <rondo/engine/epoll_operation.hpp>
+
+struct io_uring_sqe;
+
+namespace rondo::inline v0::detail {
+
+/// Registration is edge-triggered and made once per descriptor, so readiness is remembered here:
+/// a direction is taken as ready until a call says EAGAIN, and then as not ready until an edge.
+/// A reader that stops before EAGAIN is `interrupted`: no edge will come for what is left.
+class epoll_requests {
+public:
+    /// `epoll` stays the caller's.
+    epoll_requests(int epoll, epoll_completions& completions)
+        : epoll_(epoll), completions_(completions) {}
+
+    epoll_requests(const epoll_requests&) = delete;
+    epoll_requests& operator=(const epoll_requests&) = delete;
+
+    /// What is interrupted from here on belongs to the next turn.
+    void begin_turn() noexcept { resuming_.swap(interrupted_); }
+    void carry_out(const io_uring_sqe& entry);
+    /// Continues what the last turn interrupted.
+    void resume();
+    /// An event of epoll; `tag` is its data.
+    void ready(std::uint64_t tag, std::uint32_t events);
+
+    void forget(int number) noexcept;
+
+    bool interrupted() const noexcept { return !interrupted_.empty(); }
+    std::size_t waiting() const noexcept { return store_.waiting(); }
+    epoll_buffers& buffers() noexcept { return buffers_; }
+
+    std::uint64_t control_calls = 0;
+    bool called = false;  // a system call was made
+
+private:
+    enum class outcome { finished, waiting, interrupted };
+
+    /// What one descriptor may deliver in a turn, so that one fast peer starves nobody.
+    static constexpr unsigned budget = 32;
+
+    // Beginning and ending
+    void start(const io_uring_sqe& entry);
+    void cancel(const io_uring_sqe& entry);
+    void close(const io_uring_sqe& entry);
+    void complete(const io_uring_sqe& entry, int result);
+    void complete(const epoll_operation& operation, std::int64_t result, std::uint32_t flags = 0);
+    outcome fail(const epoll_operation& operation, int error);
+    bool deliver(const epoll_operation& operation, int result, std::uint32_t flags);
+
+    // Waiting
+    epoll_operation_list& list_of(epoll_descriptor& descriptor,
+                                  const epoll_operation& operation) noexcept;
+    bool must_wait(const epoll_descriptor& descriptor, const epoll_operation& operation) noexcept;
+    void park(epoll_descriptor& descriptor, epoll_operation& operation);
+    int watch(epoll_descriptor& descriptor, const epoll_operation& operation);
+    void run(epoll_descriptor& descriptor, epoll_operation_list& list);
+    void run_pollers(epoll_descriptor& descriptor, std::uint32_t events);
+    void interrupt(epoll_descriptor& descriptor, int number);
+    void abandon(epoll_descriptor& descriptor, bool later);
+
+    // Carrying out
+    outcome attempt(epoll_descriptor& descriptor, epoll_operation& operation);
+    outcome accept(epoll_descriptor& descriptor, epoll_operation& operation);
+    int accept_one(epoll_descriptor& descriptor, const epoll_operation& operation);
+    outcome connect(epoll_descriptor& descriptor, epoll_operation& operation);
+    outcome receive(epoll_descriptor& descriptor, epoll_operation& operation);
+    outcome receive_selected(epoll_descriptor& descriptor, epoll_operation& operation);
+    outcome receive_without_buffer(epoll_descriptor& descriptor, epoll_operation& operation);
+    outcome receive_failed(epoll_descriptor& descriptor, epoll_operation& operation, int error);
+    outcome send(epoll_descriptor& descriptor, epoll_operation& operation);
+    outcome message(epoll_descriptor& descriptor, epoll_operation& operation);
+    ::msghdr remainder(const ::msghdr& whole, std::size_t skip);
+    outcome poll(epoll_descriptor& descriptor, epoll_operation& operation);
+    epoll_descriptor::type kind_of(epoll_descriptor& descriptor, int number) noexcept;
+    bool drained(epoll_descriptor& descriptor, const epoll_operation& operation) noexcept;
+
+    const int epoll_;
+    epoll_completions& completions_;
+    epoll_operation_store store_;
+    epoll_descriptor_table descriptors_;
+    epoll_buffers buffers_;
+    std::vector<std::uint64_t> interrupted_;  // tags, to be continued in the next turn
+    std::vector<std::uint64_t> resuming_;     // tags, to be continued in this turn
+    std::vector<::iovec> vectors_;            // what is left of a message's buffers
+};
+
+}  // namespace rondo::inline v0::detail

@@ -1,0 +1,147 @@
+#include <rondo/detail/misuse.hpp>
+#include <rondo/io/accept_state.hpp>
+#include <rondo/io/scheduler.hpp>
+
+#include <liburing.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace rondo::inline v0 {
+
+accept_state::~accept_state() { close_accepted(); }
+
+void accept_state::bind(scheduler& on) {
+    detail::require(scheduler_ == nullptr,
+                    "a listener is used on another scheduler than the one of its first use");
+    scheduler_ = &on;
+    on.adopt(*this);
+}
+
+void accept_state::arm() {
+    if (phase_ != phase::idle) return;
+    multishot_ =
+        scheduler_->carrier().has(feature::multishot_accept) && room_ >= room_for_many;
+    io_uring_sqe& entry = scheduler_->next_entry();
+    entry = {};
+    entry.opcode = IORING_OP_ACCEPT;
+    entry.fd = descriptor_;
+    if (multishot_) entry.ioprio = IORING_ACCEPT_MULTISHOT;
+    entry.accept_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+    entry.user_data = scheduler_->tag(*this);
+    phase_ = phase::armed;
+}
+
+void accept_state::stop() {
+    if (phase_ != phase::armed) return;
+    phase_ = phase::stopping;
+    scheduler_->cancel_request(scheduler_->tag(*this));
+}
+
+void accept_state::complete(std::int32_t result, std::uint32_t flags) noexcept {
+    if (result >= 0) {
+        if (orphaned_) {
+            ::close(result);
+        } else {
+            accepted_.push_back(result);
+        }
+    }
+    if ((flags & IORING_CQE_F_MORE) == 0) {
+        phase_ = phase::idle;
+        if (orphaned_) {
+            scheduler_->orphan_ended();
+            close_descriptor();
+            delete this;
+            return;
+        }
+        // A connection that was aborted while it waited in the backlog is nobody's error.
+        const bool silent = result == -ECANCELED || result == -EINTR || result == -EAGAIN ||
+                            result == -ECONNABORTED;
+        if (result < 0 && !silent) failure_ = result;
+    }
+    if (reader != nullptr && has_news()) std::exchange(reader, nullptr)->finish();
+    if (reader != nullptr || accepted_.size() > most_ahead) scheduler_->attend_to(*this);
+    wake_closer();
+}
+
+void accept_state::attend() noexcept {
+    if (phase_ == phase::idle && reader != nullptr && !has_news()) arm();
+    const bool enough = accepted_.size() > most_ahead && reader == nullptr;
+    if (phase_ == phase::armed && (enough || (multishot_ && room_ < room_for_many))) stop();
+}
+
+std::int32_t accept_state::take() noexcept {
+    if (accepted_.empty()) return std::exchange(failure_, 0);
+    const int taken = accepted_.front();
+    accepted_.pop_front();
+    return taken;
+}
+
+void accept_state::wake_closer() noexcept {
+    if (closer != nullptr) scheduler_->make_ready(*std::exchange(closer, nullptr));
+}
+
+void accept_state::close_accepted() noexcept {
+    for (const int descriptor : accepted_) ::close(descriptor);
+    accepted_.clear();
+}
+
+void accept_state::close_descriptor() noexcept {
+    if (scheduler_ != nullptr) scheduler_->carrier().forget(descriptor_);
+    ::close(descriptor_);
+}
+
+void accept_state::abandon() noexcept {
+    detail::require(!accepting && closer == nullptr,
+                    "a listener is destroyed while a task awaits it");
+    close_accepted();
+    if (phase_ == phase::idle) {
+        close_descriptor();
+        delete this;
+        return;
+    }
+    orphaned_ = true;
+    scheduler_->orphan_made();
+    // Refuses newcomers from now on; close(2) does nothing while the request is armed.
+    ::shutdown(descriptor_, SHUT_RDWR);
+    stop();
+}
+
+void accept_state::unbind() {
+    scheduler_->carrier().forget(descriptor_);
+    unlink();
+    scheduler_ = nullptr;
+}
+
+bool accept_waiter::wait(std::coroutine_handle<> awaiting, context& where) {
+    scheduler& on = scheduler::of(where);
+    state_->use_on(on);
+    detail::require(!state_->accepting, "two accepts at once on one listener");
+    const bool cancelled = where.cancelled();
+    if (!cancelled) {
+        if (!state_->has_news()) {
+            state_->arm();
+        } else if (!on.must_yield()) {
+            return false;
+        }
+    }
+    where.wait_for(*this, awaiting);
+    state_->accepting = true;
+    result_ = cancelled ? -ECANCELED : 0;
+    if (cancelled || state_->has_news()) {
+        finish();
+    } else {
+        state_->reader = this;
+    }
+    return true;
+}
+
+void accept_waiter::cancel() noexcept {
+    state_->reader = nullptr;
+    result_ = -ECANCELED;
+    finish();
+}
+
+}  // namespace rondo::inline v0

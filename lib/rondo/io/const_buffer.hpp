@@ -1,0 +1,36 @@
+// Bytes to be sent, however the caller has them.
+#pragma once
+
+#include <rondo/io/chunk.hpp>
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace rondo::inline v0 {
+
+/// A view of bytes, which must live until the operation it is given to has ended. A string literal
+/// is sent without its NUL.
+class const_buffer {
+public:
+    const_buffer() noexcept = default;
+    const_buffer(std::span<const std::byte> bytes) noexcept
+        : data_(bytes.data()), size_(bytes.size()) {}
+    const_buffer(std::span<std::byte> bytes) noexcept : data_(bytes.data()), size_(bytes.size()) {}
+    const_buffer(std::string_view text) noexcept
+        : data_(reinterpret_cast<const std::byte*>(text.data())), size_(text.size()) {}
+    const_buffer(const std::string& text) noexcept : const_buffer(std::string_view(text)) {}
+    const_buffer(const char* text) noexcept : const_buffer(std::string_view(text)) {}
+    const_buffer(const chunk& received) noexcept : data_(received.data()), size_(received.size()) {}
+
+    const std::byte* data() const noexcept { return data_; }
+    std::size_t size() const noexcept { return size_; }
+    bool empty() const noexcept { return size_ == 0; }
+
+private:
+    const std::byte* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+}  // namespace rondo::inline v0

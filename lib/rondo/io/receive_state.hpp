@@ -1,0 +1,219 @@
+// What stands behind recv(): the armed request of a socket and what has arrived.
+#pragma once
+
+#include <rondo/detail/intrusive_list.hpp>
+#include <rondo/engine/abi.hpp>
+#include <rondo/io/chunk.hpp>
+#include <rondo/io/completion_target.hpp>
+#include <rondo/io/operation.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace rondo::inline v0 {
+
+class scheduler;
+class receive_waiter;
+class lease_waiter;
+
+/// Puts a connection into its server's list.
+class served_hook : public detail::intrusive_hook {};
+
+/// The state of one connected socket. It does not move; the socket object and the kernel each hold
+/// it, and it is freed, and the descriptor closed, when both have let go. The state machine is
+/// drawn and argued in docs/architecture.md.
+class receive_state final : public completion_target, public served_hook {
+public:
+    enum class phase : std::uint8_t {
+        idle,      ///< nothing in the kernel
+        armed,     ///< a receive into the pool's buffers, multishot where there is one
+        copying,   ///< a one-shot receive into memory of our own, as the pool has run dry
+        stopping,  ///< armed or copying, and its cancel is on the way
+    };
+
+    static receive_state* make(int descriptor);
+    void operator delete(void* memory) noexcept;
+
+    int descriptor() const noexcept { return descriptor_; }
+    phase current_phase() const noexcept { return phase_; }
+    /// The chunk that was handed over to a lease_waiter.
+    chunk handed_over(std::uint16_t id, std::int32_t length) const noexcept {
+        return chunk(*pool_, id, static_cast<std::uint32_t>(length));
+    }
+    bool orphaned() const noexcept { return orphaned_; }
+    std::size_t undelivered() const noexcept { return count_; }
+    scheduler* owner() const noexcept { return scheduler_; }
+
+    /// The socket is used on `on` now; it must be the scheduler of its first use.
+    void use_on(scheduler& on) {
+        if (scheduler_ != &on) [[unlikely]] bind(on);
+    }
+
+    /// A reader has nothing to do but wait: the usual case.
+    bool waits_at_once(scheduler& on) const noexcept {
+        return scheduler_ == &on && obstacles_ == 0;
+    }
+    /// Something to deliver: a chunk, the end of the stream, or an error.
+    bool has_news() const noexcept { return (obstacles_ & news_waiting) != 0; }
+    /// The news is an error.
+    bool fails() const noexcept { return count_ == 0 && news_ < 0; }
+    /// A receive through the state is in the kernel, or has left something behind.
+    bool in_use() const noexcept { return phase_ != phase::idle || has_news(); }
+
+    /// Makes sure a request is in the kernel. Takes an entry.
+    void arm();
+
+    /// The first chunk, or an empty one and the reason: 0 for the end of the stream or a negated
+    /// errno. Must have news.
+    chunk take_chunk(std::int32_t& reason) noexcept;
+    /// Copies what has arrived, up to the buffer's size; 0 at the end of the stream, or a negated
+    /// errno. Must have news.
+    std::int64_t take_bytes(std::span<std::byte> buffer) noexcept;
+
+    /// Cancels the request, if any: its last completion brings the state to idle.
+    void stop() override;
+    bool stopped() const noexcept override { return phase_ == phase::idle; }
+    /// Everything undelivered, copied out; the buffers go back.
+    std::vector<std::byte> take_all();
+
+    /// The socket lets go. Closes the descriptor as soon as the kernel has let go too.
+    void abandon() noexcept;
+    /// As abandon(), when quiet, and the descriptor goes to the caller.
+    int surrender() noexcept;
+
+    /// Keeps what has arrived as memory of its own; the socket can be used on a scheduler to come.
+    void unbind() override;
+
+    void complete(std::int32_t result, std::uint32_t flags) noexcept override;
+    void attend() noexcept override;
+
+    // Who awaits this socket; at most one each. Set and cleared by the operations themselves.
+    // Those who wait for news are forgotten once they are in the ready queue.
+    lease_waiter* lease_reader = nullptr;   ///< waits for a chunk
+    receive_waiter* copy_reader = nullptr;  ///< waits to copy what has arrived
+    operation* direct_reader = nullptr;     ///< has a one-shot receive of its own in the kernel
+    operation* sender = nullptr;            ///< until it is resumed
+    waiter* closer = nullptr;               ///< waits for quiet(), see wait_quiet_operation
+
+    /// What has arrived goes straight to the waiting reader, if that is all there is to do: the
+    /// way of almost every completion. Returns the reader, to be made ready, or null.
+    lease_waiter* hand_over(std::int32_t result, std::uint32_t flags) noexcept;
+
+    /// From the start of a receive to its resumption.
+    bool reading() const noexcept { return (obstacles_ & reading_now) != 0; }
+    void set_reading() noexcept { obstacles_ |= reading_now; }
+    void clear_reading() noexcept { obstacles_ &= static_cast<std::uint8_t>(~reading_now); }
+
+    /// Nobody awaits the socket and nothing is in the kernel.
+    bool quiet() const noexcept {
+        return !reading() && sender == nullptr && phase_ == phase::idle;
+    }
+    /// Something has ended: the closer, if there is one, looks again.
+    void wake_closer() noexcept;
+    /// Nothing more will end in the kernel: what is awaited still is in the ready queue.
+    bool ending() const noexcept;
+    /// Ends what is awaited, as a cancellation would.
+    void interrupt() noexcept;
+    bool waited_for() const noexcept { return lease_reader != nullptr || copy_reader != nullptr; }
+    /// Forgets who waits for news and returns it, or null.
+    waiter* take_reader() noexcept;
+
+private:
+    // What keeps a receive from simply waiting: bits of obstacles_.
+    static constexpr std::uint8_t reading_now = 1;   // another receive
+    static constexpr std::uint8_t nothing_armed = 2;  // phase_ is idle
+    static constexpr std::uint8_t news_waiting = 4;   // chunks or news_
+
+    static constexpr std::int32_t no_news = 1;
+    static constexpr unsigned most_left_over = 4;  // chunks unread for a whole turn
+    static constexpr std::size_t limit_in_buffers = 8;
+    static constexpr std::uint32_t copy_size = 4096;
+
+    explicit receive_state(int descriptor) noexcept : descriptor_(descriptor) {}
+    ~receive_state();
+
+    void bind(scheduler& on);
+    void append(std::uint16_t id, std::uint32_t length) noexcept;
+    void ended(std::int32_t result) noexcept;
+    void copied(std::int32_t result) noexcept;
+    void notify() noexcept;
+    void set_phase(phase next) noexcept;
+    void set_news(std::int32_t news) noexcept;
+    void note_delivery() noexcept;
+    void arm_multishot();
+    void arm_copying();
+    void drop_undelivered() noexcept;
+    void close_descriptor() noexcept;
+
+    // Set once.
+    int descriptor_;
+    // Its scheduler's thread.
+    phase phase_ = phase::idle;
+    std::uint8_t obstacles_ = nothing_armed;
+    bool orphaned_ = false;
+    bool starved_ = false;  // the pool had no buffer when data came, and could not grow
+    std::uint16_t first_ = buffer_pool::no_buffer;
+    std::uint16_t last_ = buffer_pool::no_buffer;
+    std::uint16_t count_ = 0;  // chunks undelivered, the owned one included
+    std::uint16_t left_over_ = 0;
+    std::uint32_t offset_ = 0;  // bytes of the first chunk that were copied out already
+    std::uint32_t turn_ = 0;
+    std::int32_t news_ = no_news;
+    std::uint32_t owned_size_ = 0;
+    std::byte* owned_ = nullptr;  // the copying receive's memory; undelivered when owned_size_ > 0
+    scheduler* scheduler_ = nullptr;
+    buffer_pool* pool_ = nullptr;  // the scheduler's
+};
+
+/// A task that waits for news of a receive_state.
+class receive_waiter : public waiter {
+public:
+    /// Only unhooks the reader: the request stays armed, and what arrives is there for the next.
+    void cancel() noexcept override;
+
+protected:
+    explicit receive_waiter(receive_state& state) noexcept : state_(&state) {}
+    ~receive_waiter() = default;
+
+    /// Returns whether to suspend. `lease` is this operation if it takes a chunk, else null.
+    [[gnu::noinline]] bool wait(std::coroutine_handle<> awaiting, context& where,
+                                lease_waiter* lease);
+
+    receive_state* state_;
+    /// Negative when cancelled; for a lease_waiter the length of the chunk handed over; 0 when the
+    /// state is to be asked.
+    std::int32_t result_ = 0;
+
+private:
+    friend class receive_state;
+};
+
+/// One that takes a chunk.
+class lease_waiter : public receive_waiter {
+protected:
+    using receive_waiter::receive_waiter;
+    ~lease_waiter() = default;
+
+    bool wait(std::coroutine_handle<> awaiting, context& where);
+
+    std::uint16_t id_;  // of the buffer, when result_ > 0
+
+private:
+    friend class receive_state;
+};
+
+inline lease_waiter* receive_state::hand_over(std::int32_t result, std::uint32_t flags) noexcept {
+    lease_waiter* const waiting = lease_reader;
+    // A stream's request that goes on has filled a buffer: the end of the stream ends it.
+    if (waiting == nullptr || (flags & abi::cqe_f_more) == 0) [[unlikely]] return nullptr;
+    pool_->taken();
+    waiting->result_ = result;
+    waiting->id_ = static_cast<std::uint16_t>(flags >> abi::cqe_buffer_shift);
+    lease_reader = nullptr;
+    return waiting;
+}
+
+}  // namespace rondo::inline v0

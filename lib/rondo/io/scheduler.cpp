@@ -1,0 +1,259 @@
+#include <rondo/detail/misuse.hpp>
+#include <rondo/io/scheduler.hpp>
+
+#include <liburing.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+namespace rondo::inline v0 {
+
+namespace {
+
+constinit thread_local bool thread_has_scheduler = false;
+
+std::unique_ptr<engine> engine_for(const scheduler_options& options) {
+    detail::require(!thread_has_scheduler, "a second scheduler is made on one thread: run() inside "
+                                           "of run(); await the task instead");
+    if (options.make_engine) return options.make_engine(options.queues);
+    return make_engine(options.engine, options.queues);
+}
+
+}  // namespace
+
+scheduler::scheduler(const scheduler_options& options)
+    : engine_(engine_for(options)),
+      buffers_(std::make_unique<buffer_pool>(*engine_, options.buffers)),
+      waker_(*this) {
+    waker_.arm();
+    thread_has_scheduler = true;
+}
+
+scheduler::~scheduler() {
+    run_posted();
+    unbind_all();
+    buffer_pool::retire(std::move(buffers_));
+    thread_has_scheduler = false;
+}
+
+// --- turns -----------------------------------------------------------------------------------
+
+void scheduler::run_until(const bool& done) {
+    while (!done) run_turn(done);
+}
+
+void scheduler::settle() {
+    const bool never = false;
+    while (orphans_ != 0) run_turn(never);
+}
+
+void scheduler::run_turn(const bool& done) {
+    ++turns_;
+    ++turn_;
+    run_posted();
+    run_ready();
+    expire_timers();
+    // The root may have ended just now: then nothing will ever complete.
+    if (done) return;
+    enter(longest_wait());
+    reap();
+    attend_all();
+}
+
+void scheduler::run_posted() noexcept {
+    if (posted_.load(std::memory_order_relaxed) == nullptr) return;
+    posted_work* newest = posted_.exchange(nullptr, std::memory_order_acquire);
+    posted_work* oldest = nullptr;
+    while (newest != nullptr) {
+        posted_work* next = std::exchange(newest->next_, oldest);
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest != nullptr) {
+        posted_work* next = oldest->next_;  // run() may free it
+        oldest->run();
+        oldest = next;
+    }
+}
+
+void scheduler::run_ready() {
+    std::size_t resumed = 0;
+    while (!ready_.empty() && resumed < ready_budget) resumed += resume_ready();
+    resumptions_ += resumed;
+}
+
+void scheduler::expire_timers() noexcept {
+    if (timers_.empty()) return;
+    const clock::time_point at = now();
+    while (timer* due = timers_.pop_due(at)) due->expire();
+}
+
+engine::duration scheduler::longest_wait() noexcept {
+    if (!ready_.empty() || posted_.load(std::memory_order_relaxed) != nullptr) {
+        return engine::no_wait;
+    }
+    if (timers_.empty()) return engine::forever;
+    const auto left = timers_.earliest() - now();
+    return left > engine::no_wait ? left : engine::no_wait;
+}
+
+clock::time_point scheduler::now() noexcept {
+    if (!now_known_) {
+        now_ = clock::now();
+        now_known_ = true;
+    }
+    return now_;
+}
+
+// --- the engine ------------------------------------------------------------------------------
+
+void scheduler::enter(engine::duration timeout) {
+    if (buffers_->usable()) buffers_->publish();
+    const unsigned prepared = engine_->pending_entries();
+    if (engine_->enter(timeout)) ++enters_;
+    entries_ += prepared - engine_->pending_entries();
+    now_known_ = false;
+}
+
+io_uring_sqe& scheduler::make_room() {
+    detail::require(!reaping_, "an entry is taken while completions are reaped");
+    for (;;) {
+        enter(engine::no_wait);
+        if (io_uring_sqe* free = engine_->next_entry()) return *free;
+        // The engine takes no entries while its completions have nowhere to go.
+        reap();
+        attend_all();
+        if (io_uring_sqe* free = engine_->next_entry()) return *free;
+    }
+}
+
+void scheduler::reap() noexcept {
+    reaping_ = true;
+    completions_ += engine_->reap([this](const completion& c) { dispatch(c); });
+    reaping_ = false;
+}
+
+inline void scheduler::dispatch(const completion& c) noexcept {
+    // The low bits of user_data tell whose completion it is; the order is that of frequency.
+    if ((c.user_data & receive_tag) != 0) {
+        if (c.user_data == ignored) return;
+        auto& state = *reinterpret_cast<receive_state*>(c.user_data - receive_tag);
+        if (lease_waiter* reader = state.hand_over(c.result, c.flags)) [[likely]] {
+            make_ready(*reader);
+        } else {
+            state.complete(c.result, c.flags);
+        }
+    } else if ((c.user_data & target_tag) == 0) [[likely]] {
+        auto& ended = *reinterpret_cast<operation*>(c.user_data);
+        ended.result_ = c.result;
+        if (c.result >= ended.enough_) [[likely]] {
+            make_ready(ended);
+        } else {
+            ended.fell_short();
+        }
+    } else {
+        reinterpret_cast<completion_target*>(c.user_data - target_tag)->complete(c.result, c.flags);
+    }
+}
+
+void scheduler::attend_to(completion_target& target) noexcept {
+    if (target.next_attended_ != nullptr) return;
+    target.next_attended_ = attended_ != nullptr ? attended_ : &target;
+    attended_ = &target;
+}
+
+void scheduler::attend_all() noexcept {
+    while (attended_ != nullptr) {
+        completion_target& first = *attended_;
+        attended_ = first.next_attended_ == &first ? nullptr : first.next_attended_;
+        first.next_attended_ = nullptr;
+        first.attend();
+    }
+}
+
+void scheduler::cancel_request(std::uint64_t user_data) {
+    io_uring_sqe& entry = next_entry();
+    entry = {};
+    entry.opcode = IORING_OP_ASYNC_CANCEL;
+    entry.fd = -1;
+    entry.addr = user_data;
+    // One that has ended meanwhile is not found, and that is as well.
+    entry.flags = IOSQE_CQE_SKIP_SUCCESS;
+    entry.user_data = ignored;
+}
+
+void scheduler::unbind_all() noexcept {
+    for (completion_target& state : bound_) state.stop();
+    for (;;) {
+        bool all_stopped = true;
+        for (completion_target& state : bound_) all_stopped = all_stopped && state.stopped();
+        if (all_stopped) break;
+        enter(engine::forever);
+        reap();
+        attend_all();
+    }
+    while (!bound_.empty()) bound_.front().unbind();
+}
+
+scheduler_stats scheduler::stats() const noexcept {
+    scheduler_stats s;
+    s.turns = turns_;
+    s.enters = enters_;
+    s.entries = entries_;
+    s.completions = completions_;
+    s.overflows = engine_->overflows();
+    s.resumptions = resumptions_;
+    s.starvations = buffers_->starvations();
+    s.timers = timers_.size();
+    s.live_tasks = live_contexts_;
+    s.buffers_held = buffers_->held();
+    return s;
+}
+
+// --- other threads ---------------------------------------------------------------------------
+
+void scheduler::post(posted_work& work) noexcept {
+    posted_work* newest = posted_.load(std::memory_order_relaxed);
+    do {
+        work.next_ = newest;
+    } while (!posted_.compare_exchange_weak(newest, &work, std::memory_order_release,
+                                            std::memory_order_relaxed));
+    // Only the first one wakes the loop; those behind it are taken with it.
+    if (newest == nullptr) waker_.wake();
+}
+
+scheduler::waker::waker(scheduler& on)
+    : scheduler_(&on), event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    if (!event_) {
+        throw std::system_error(errno, std::generic_category(),
+                                "eventfd (see ulimit -n for the limit of descriptors)");
+    }
+}
+
+void scheduler::waker::arm() {
+    io_uring_sqe& entry = scheduler_->next_entry();
+    entry = {};
+    entry.opcode = IORING_OP_POLL_ADD;
+    entry.fd = event_.get();
+    entry.len = IORING_POLL_ADD_MULTI;
+    entry.poll32_events = POLLIN;
+    entry.user_data = scheduler_->tag(static_cast<completion_target&>(*this));
+}
+
+void scheduler::waker::wake() noexcept {
+    const std::uint64_t one = 1;
+    // It can only fail by overflow of the counter, and then the loop is long awake.
+    [[maybe_unused]] const auto written = ::write(event_.get(), &one, sizeof one);
+}
+
+void scheduler::waker::complete(std::int32_t, std::uint32_t flags) noexcept {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const auto read = ::read(event_.get(), &count, sizeof count);
+    if ((flags & IORING_CQE_F_MORE) == 0) scheduler_->attend_to(*this);
+}
+
+}  // namespace rondo::inline v0

@@ -1,0 +1,191 @@
+#include <rondo/io/scheduler.hpp>
+#include <rondo/log.hpp>
+#include <rondo/net/serve.hpp>
+#include <rondo/net/socket_name.hpp>
+#include <rondo/task/result.hpp>
+#include <rondo/task/sleep.hpp>
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <string>
+
+namespace rondo::inline v0::detail {
+
+using namespace std::chrono_literals;
+
+/// Waits until a connection of the server has ended. Woken for the last one too.
+class slot_operation final : public waiter {
+public:
+    explicit slot_operation(tcp_server& server) noexcept : server_(&server) {}
+    bool await_ready() const noexcept { return false; }
+    template <has_context Promise>
+    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        awaiting.promise().task_context().wait_for(*this, awaiting);
+        server_->waiting_.push_back(*this);
+    }
+    void await_resume() const noexcept {}
+
+private:
+    // The connections are cancelled with the waiting task, and then wake it.
+    void cancel() noexcept override {}
+
+    tcp_server* server_;
+};
+
+namespace {
+
+constexpr auto first_pause = 5ms;
+constexpr auto longest_pause = 1000ms;
+
+bool out_of_resources(const std::error_code& error) {
+    switch (error.value()) {
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+            return true;
+        default:
+            return false;
+    }
+}
+
+// Tells the log of a failed connection, unless it is the kind that happens all day.
+void log_failure(const std::exception_ptr& failure) {
+    try {
+        std::rethrow_exception(failure);
+    } catch (const std::system_error& error) {
+        const int code = error.code().value();
+        if (code == ECONNRESET || code == EPIPE || code == ETIMEDOUT) return;
+        log(std::string("a connection failed: ") + error.what());
+    } catch (const std::exception& error) {
+        log(std::string("a connection failed: ") + error.what());
+    } catch (...) {
+        log("a connection failed with an exception that is no std::exception");
+    }
+}
+
+}  // namespace
+
+tcp_server::tcp_server(context& here, serve_options options)
+    : options_(std::move(options)),
+      context_(here),
+      stats_(options_.stats != nullptr ? options_.stats : &own_stats_) {}
+
+// --- listening -------------------------------------------------------------------------------
+
+void tcp_server::open(std::string_view host_port) {
+    std::vector<endpoint> wanted = parse_endpoints(host_port, "listen");
+    std::exception_ptr failure;
+    for (endpoint& local : wanted) {
+        // One port for all: what the kernel chose for the first holds for the others.
+        if (local.port() == 0 && !listeners_.empty()) {
+            local = endpoint(local.address(), listeners_.front().local_endpoint().port());
+        }
+        try {
+            tcp_listener made(local.address().is_v4() ? ip_version::v4 : ip_version::v6);
+            made.set(reuse_address{});
+            made.bind(local);
+            made.listen(options_.backlog);
+            listeners_.push_back(std::move(made));
+        } catch (const socket_error& error) {
+            // A host without IPv6 serves localhost on 127.0.0.1 alone.
+            const int code = error.code().value();
+            if (code != EADDRNOTAVAIL && code != EAFNOSUPPORT) throw;
+            failure = std::current_exception();
+        }
+    }
+    if (listeners_.empty()) std::rethrow_exception(failure);
+    listening();
+}
+
+void tcp_server::open(const endpoint& local) {
+    tcp_listener made(local.address().is_v4() ? ip_version::v4 : ip_version::v6);
+    made.set(reuse_address{});
+    made.bind(local);
+    made.listen(options_.backlog);
+    open(std::move(made));
+}
+
+void tcp_server::open(tcp_listener listener) {
+    listeners_.push_back(std::move(listener));
+    listening();
+}
+
+void tcp_server::listening() {
+    if (!options_.on_listening) return;
+    std::vector<endpoint> locals;
+    for (const tcp_listener& l : listeners_) locals.push_back(l.local_endpoint());
+    options_.on_listening(locals);
+}
+
+// --- accepting -------------------------------------------------------------------------------
+
+// The next connection to serve; a closed socket when the server stops.
+task<tcp_socket> tcp_server::next(tcp_listener& listener) {
+    std::chrono::milliseconds pause = first_pause;
+    for (;;) {
+        listener.state().set_room(room());
+        auto accepted = co_await as_result(listener.accept());
+        if (accepted) {
+            while (room() == 0 && !context_.cancelled()) co_await slot_operation(*this);
+            if (stopping_) co_return tcp_socket();
+            co_return std::move(*accepted);
+        }
+        if (!out_of_resources(accepted.error())) {
+            if (stopping_) co_return tcp_socket();
+            throw_failed("accept", listener.descriptor(), accepted.error().value());
+        }
+        // The connection stays in the backlog; it is the descriptors that have to come back.
+        ++stats().backed_off;
+        if (pause == first_pause) {
+            log("accepting pauses: " + accepted.error().message() + " (see ulimit -n)");
+        }
+        co_await sleep_for(pause);
+        pause = std::min<std::chrono::milliseconds>(pause * 2, longest_pause);
+    }
+}
+
+void tcp_server::begin(tcp_socket& accepted) {
+    served_.push_back(accepted.state());
+    serve_stats& s = stats();
+    ++s.accepted;
+    s.most_serving = std::max(s.most_serving, ++s.serving);
+}
+
+// --- the end ---------------------------------------------------------------------------------
+
+void tcp_server::begin_stop() noexcept {
+    stopping_ = true;
+    accepting_.cancel();
+    for (receive_state& state : served_) ::shutdown(state.descriptor(), SHUT_RD);
+}
+
+task<> tcp_server::join() {
+    // First, so that who comes while the others are drained is refused instead of left waiting.
+    listeners_.clear();
+    while (stats().serving != 0) co_await slot_operation(*this);
+}
+
+void tcp_server::child_failed(std::exception_ptr failure) noexcept {
+    if (is_canceled(failure)) return;
+    ++stats().failed;
+    try {
+        if (options_.on_failure) {
+            options_.on_failure(std::move(failure));
+        } else {
+            log_failure(failure);
+        }
+    } catch (...) {
+        log("the hook for failed connections has thrown");
+    }
+}
+
+void tcp_server::child_ended() noexcept {
+    --stats().serving;
+    while (waiter* w = waiting_.pop_front()) context_.loop().make_ready(*w);
+}
+
+}  // namespace rondo::inline v0::detail

@@ -1,0 +1,156 @@
+#include <rondo/net/socket_error.hpp>
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <memory>
+#include <string_view>
+
+namespace rondo::inline v0 {
+
+namespace {
+
+/// A failed call as its hint is looked up by.
+struct failure {
+    std::string_view verb;
+    int error;
+    const std::optional<endpoint>& where;
+
+    [[nodiscard]] bool is_local() const { return verb == "bind" || verb == "listen"; }
+    [[nodiscard]] bool is_connect() const { return verb == "connect"; }
+};
+
+std::string hint_route(const failure& failed) {
+    if (!failed.where) {
+        return "no route to it; see ip route";
+    }
+    return fmt::format("no route to it; see ip route get {}", failed.where->address());
+}
+
+std::string hint_permission(const failure& failed) {
+    if (failed.is_local() && failed.where && failed.where->port() > 0) {
+        return "ports below net.ipv4.ip_unprivileged_port_start, 1024 unless changed, are for "
+               "root or CAP_NET_BIND_SERVICE; see sysctl net.ipv4.ip_unprivileged_port_start";
+    }
+    return "a firewall or a security policy forbids it; see nft list ruleset";
+}
+
+std::string hint_address(const failure& failed) {
+    if (failed.is_connect()) {
+        return "no local port is left to connect from; see sysctl net.ipv4.ip_local_port_range";
+    }
+    return "no interface here has this address; see ip address";
+}
+
+std::string hint_invalid(const failure& failed) {
+    if (failed.where && failed.where->address().is_v6() &&
+        failed.where->address().is_link_local() && failed.where->address().scope_id() == 0) {
+        return fmt::format("a link-local address needs its interface, as in [{}%eth0]:{}",
+                           failed.where->address(), failed.where->port());
+    }
+    return {};
+}
+
+/// What to check; empty where there is nothing to add to the system's own message.
+std::string hint_for(const failure& failed) {
+    switch (failed.error) {
+        case ECONNREFUSED: return "nothing listens there; see ss -ltn";
+        case ETIMEDOUT:
+            return failed.is_connect()
+                       ? "no answer: the host is down, or a firewall drops the packets"
+                       : "the peer stopped answering: its host or the network between is down";
+        case EADDRINUSE:
+            return failed.is_connect() ? "no free local port to this peer; see ss -tan"
+                                       : "another socket has this address; see ss -ltnp";
+        case EACCES:
+        case EPERM: return hint_permission(failed);
+        case ENETUNREACH: return hint_route(failed);
+        case EHOSTUNREACH:
+            return "no host answers at this address; see ip neigh, or a firewall rejects it";
+        case EADDRNOTAVAIL: return hint_address(failed);
+        case EAFNOSUPPORT:
+            return "this system has no such address family; see sysctl "
+                   "net.ipv6.conf.all.disable_ipv6";
+        case ECONNRESET:
+            return "the peer aborted the connection: it ended early, or closed with data unread";
+        case EPIPE:
+            return "the connection cannot send any more: the peer is gone, or it was shut down "
+                   "here";
+        case EMFILE: return "this process has no descriptor left; see ulimit -n";
+        case ENFILE: return "the system has no file left; see sysctl fs.file-max";
+        case EINVAL: return hint_invalid(failed);
+        default: return {};
+    }
+}
+
+}  // namespace
+
+socket_error::socket_error(const char* verb, int error, const endpoint* where,
+                           std::size_t transferred)
+    : std::system_error(error, std::generic_category()),
+      verb_(verb),
+      transferred_(transferred),
+      where_(where != nullptr ? std::optional(*where) : std::nullopt) {}
+
+socket_error::socket_error(const socket_error& other) noexcept
+    : std::system_error(other),
+      verb_(other.verb_),
+      transferred_(other.transferred_),
+      where_(other.where_) {}
+
+socket_error& socket_error::operator=(const socket_error& other) noexcept {
+    if (this != &other) {
+        std::system_error::operator=(other);
+        verb_ = other.verb_;
+        transferred_ = other.transferred_;
+        where_ = other.where_;
+        delete text_.exchange(nullptr, std::memory_order_acq_rel);
+    }
+    return *this;
+}
+
+socket_error::~socket_error() { delete text_.load(std::memory_order_acquire); }
+
+const char* socket_error::what() const noexcept {
+    const std::string* made = text_.load(std::memory_order_acquire);
+    if (made == nullptr) {
+        try {
+            auto mine = std::make_unique<const std::string>(text());
+            // The text another thread made meanwhile stands: its reader may hold it already.
+            if (text_.compare_exchange_strong(made, mine.get(), std::memory_order_acq_rel)) {
+                made = mine.release();
+            }
+        } catch (...) {
+            return std::system_error::what();
+        }
+    }
+    return made->c_str();
+}
+
+std::string socket_error::text() const {
+    std::string result = verb_;
+    if (where_) {
+        result += ' ';
+        result += where_->to_string();
+    }
+    result += ": ";
+    result += code().message();
+    if (transferred_ > 0) {
+        result += fmt::format(" after {} {}", transferred_, transferred_ == 1 ? "byte" : "bytes");
+    }
+    const std::string hint = hint_for({verb_, code().value(), where_});
+    if (!hint.empty()) {
+        result += fmt::format(" ({})", hint);
+    }
+    return result;
+}
+
+void throw_socket_error(const char* verb, int error, const endpoint* where,
+                        std::size_t transferred) {
+    throw socket_error(verb, error, where, transferred);
+}
+
+argument_error::argument_error(const std::string& sentence)
+    : std::system_error(std::make_error_code(std::errc::invalid_argument)), sentence_(sentence) {}
+
+}  // namespace rondo::inline v0

@@ -1,0 +1,60 @@
+// The errors of sockets: a text that names the verb, the endpoint and what to check.
+#pragma once
+
+#include <rondo/net/endpoint.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
+namespace rondo::inline v0 {
+
+/// A failed call on a socket. `code()` is the errno in `std::generic_category()`; `what()` reads
+/// `connect 127.0.0.1:8000: Connection refused (nothing listens there; see ss -ltn)`. The text is
+/// made at the first `what()`, as most errors of a server are caught and never read. Copying does
+/// not throw; `what()` may be called from several threads at once.
+class socket_error : public std::system_error {
+public:
+    /// `verb` is a literal, or outlives this error and its copies. `error` is an errno above 0.
+    socket_error(const char* verb, int error, const endpoint* where = nullptr,
+                 std::size_t transferred = 0);
+    socket_error(const socket_error& other) noexcept;
+    socket_error& operator=(const socket_error& other) noexcept;
+    ~socket_error() override;
+
+    [[nodiscard]] const char* what() const noexcept override;
+
+    /// How many bytes went through before an all-or-nothing operation was cut short.
+    [[nodiscard]] std::size_t transferred() const noexcept { return transferred_; }
+
+private:
+    [[nodiscard]] std::string text() const;
+
+    const char* verb_;
+    std::size_t transferred_;
+    std::optional<endpoint> where_;
+    // Null until the first what(), then constant.
+    mutable std::atomic<const std::string*> text_ = nullptr;
+};
+
+/// Throws a `socket_error`. Out of line, so that a caller's hot path holds one call.
+[[noreturn]] void throw_socket_error(const char* verb, int error, const endpoint* where = nullptr,
+                                     std::size_t transferred = 0);
+
+/// An argument no call was made with: `std::errc::invalid_argument`, and a sentence of its own as
+/// the whole `what()`, which names the input and what is expected.
+class argument_error : public std::system_error {
+public:
+    explicit argument_error(const std::string& sentence);
+
+    [[nodiscard]] const char* what() const noexcept override { return sentence_.what(); }
+
+private:
+    // Holds the text because its copies do not throw.
+    std::runtime_error sentence_;
+};
+
+}  // namespace rondo::inline v0

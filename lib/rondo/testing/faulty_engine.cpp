@@ -1,0 +1,589 @@
+#include <rondo/testing/faulty_engine.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <utility>
+
+#include <linux/io_uring.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+namespace rondo::inline v0::testing {
+
+namespace {
+
+static_assert(sizeof(io_uring_sqe) == 64);
+
+constexpr std::array<std::string_view, fault_count> fault_names{
+    "error",           "short_receive",       "short_send",     "interrupted_request",
+    "would_block",     "no_buffers",          "out_of_memory",  "accept_error",
+    "early_end",       "held_completion",     "swapped_completions", "partial_submit",
+    "interrupted_enter", "interrupted_wait",  "late_cancel",    "cancel_already",
+    "refused",         "overflow",
+};
+static_assert(static_cast<std::size_t>(fault::overflow) + 1 == fault_count);
+
+// Long enough for a loopback peer to act, short enough that eight holds go unnoticed.
+constexpr std::chrono::microseconds longest_wait_while_held{200};
+// An inner engine that takes nothing this often in a row has no memory left.
+constexpr int most_flushes = 1000;
+
+constexpr unsigned flag(int message_flag) noexcept { return static_cast<unsigned>(message_flag); }
+
+bool is_receive(const io_uring_sqe& entry) noexcept {
+    return entry.opcode == IORING_OP_RECV || entry.opcode == IORING_OP_RECVMSG;
+}
+bool is_send(const io_uring_sqe& entry) noexcept {
+    return entry.opcode == IORING_OP_SEND || entry.opcode == IORING_OP_SENDMSG;
+}
+bool is_multishot_receive(const io_uring_sqe& entry) noexcept {
+    return is_receive(entry) && (entry.ioprio & IORING_RECV_MULTISHOT) != 0;
+}
+bool is_multishot_accept(const io_uring_sqe& entry) noexcept {
+    return entry.opcode == IORING_OP_ACCEPT && (entry.ioprio & IORING_ACCEPT_MULTISHOT) != 0;
+}
+bool is_multishot_poll(const io_uring_sqe& entry) noexcept {
+    return entry.opcode == IORING_OP_POLL_ADD && entry.len == IORING_POLL_ADD_MULTI;
+}
+bool is_linked(const io_uring_sqe& entry) noexcept {
+    return (entry.flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)) != 0;
+}
+bool skips_success(const io_uring_sqe& entry) noexcept {
+    return (entry.flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
+}
+// RECVMSG has another buffer layout as a multishot: it cannot become a one-shot.
+bool is_convertible(const io_uring_sqe& entry) noexcept {
+    if (skips_success(entry)) return false;
+    return is_multishot_accept(entry) || is_multishot_poll(entry) ||
+           (is_multishot_receive(entry) && entry.opcode == IORING_OP_RECV);
+}
+
+// The limit of a multishot receive (6.17) lies where older headers have file_index.
+__u32& total_limit(io_uring_sqe& entry) noexcept { return entry.file_index; }
+
+// A datagram cannot be cut: a part of it would be lost.
+bool is_stream(const io_uring_sqe& entry) noexcept {
+    if ((entry.flags & IOSQE_FIXED_FILE) != 0 || (entry.msg_flags & flag(MSG_OOB)) != 0) {
+        return false;
+    }
+    int type = 0;
+    socklen_t length = sizeof(type);
+    return ::getsockopt(entry.fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
+           type == SOCK_STREAM;
+}
+
+// Without MSG_WAITALL a short count is a success, and a skipped one would hide it.
+bool can_be_sent_short(const io_uring_sqe& entry) noexcept {
+    return (!skips_success(entry) || (entry.msg_flags & flag(MSG_WAITALL)) != 0) &&
+           is_stream(entry);
+}
+
+void make_one_shot(io_uring_sqe& entry) noexcept {
+    if (entry.opcode == IORING_OP_ACCEPT) {
+        entry.ioprio = static_cast<__u16>(entry.ioprio & ~IORING_ACCEPT_MULTISHOT);
+    } else if (entry.opcode == IORING_OP_POLL_ADD) {
+        entry.len &= ~IORING_POLL_ADD_MULTI;
+    } else {
+        entry.ioprio = static_cast<__u16>(entry.ioprio & ~IORING_RECV_MULTISHOT);
+        if (const unsigned limit = std::exchange(total_limit(entry), 0); limit != 0) {
+            entry.len = entry.len == 0 ? limit : std::min(entry.len, limit);
+        }
+    }
+}
+
+}  // namespace
+
+std::string_view to_string(fault kind) noexcept {
+    return fault_names[static_cast<std::size_t>(kind)];
+}
+
+fault_plan fault_plan::from_seed(std::uint64_t seed) {
+    struct range {
+        fault kind;
+        unsigned most;
+    };
+    // Errors that make a program back off are kept rare, or a run takes long.
+    constexpr range ranges[] = {
+        {fault::short_receive, 500},       {fault::short_send, 400},
+        {fault::interrupted_request, 150}, {fault::would_block, 300},
+        {fault::no_buffers, 150},          {fault::accept_error, 60},
+        {fault::early_end, 600},           {fault::held_completion, 300},
+        {fault::swapped_completions, 500}, {fault::partial_submit, 300},
+        {fault::interrupted_enter, 150},   {fault::interrupted_wait, 250},
+        {fault::late_cancel, 400},         {fault::cancel_already, 400},
+    };
+    faulty_engine::random random(seed ^ 0x66617565'6c747921u);
+    fault_plan plan;
+    plan.seed = seed;
+    for (const range& each : ranges) {
+        // A third of the kinds is off: faults also hide one another.
+        const unsigned strength = random.below(3);
+        plan.with(each.kind, strength == 0 ? 0 : strength == 1 ? each.most / 6 : each.most);
+    }
+    plan.longest_hold = 1 + random.below(8);
+    return plan;
+}
+
+engine_options fault_plan::queues_from_seed(std::uint64_t seed) noexcept {
+    constexpr engine_options sizes[] = {{4, 8}, {8, 16}, {32, 64}, {256, 4096}};
+    faulty_engine::random random(~seed);
+    return sizes[random.below(4)];
+}
+
+std::uint64_t faulty_engine::random::next() noexcept {
+    state_ += 0x9e3779b97f4a7c15u;
+    std::uint64_t value = state_;
+    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
+    value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
+    return value ^ (value >> 31);
+}
+
+/// A copy of a caller's msghdr that names fewer bytes; the inner engine may read it late.
+struct faulty_engine::message {
+    msghdr header;
+    std::vector<iovec> parts;
+};
+
+faulty_engine::request::request() = default;
+faulty_engine::request::~request() = default;
+
+faulty_engine::faulty_engine(std::unique_ptr<engine> inner, fault_plan plan,
+                             engine_options options)
+    : plan_(std::move(plan)),
+      name_("faulty(" + std::string(inner->name()) + ")"),
+      entry_random_(plan_.seed),
+      enter_random_(plan_.seed + 0x5851f42d4c957f2du),
+      completion_random_(plan_.seed + 0x14057b7ef767814fu),
+      inner_(std::move(inner)) {
+    const unsigned entries =
+        std::min(std::bit_ceil(std::max(options.entries, 1u)),
+                 std::bit_floor(std::max(inner_->entry_capacity(), 1u)));
+    const unsigned completions = std::bit_ceil(std::max(options.completions, 1u));
+    plan_.longest_hold = std::max(plan_.longest_hold, 1u);
+    entry_memory_ = std::make_unique<std::byte[]>(entries * entry_size);
+    completion_memory_ = std::make_unique<completion[]>(completions);
+    sq_ = {entry_memory_.get(), 0, entries, 0, entries - 1, entries};
+    cq_ = {completion_memory_.get(), &completion_head_, &completion_tail_, completions - 1};
+
+    const bool holds = plan_.chance(fault::held_completion) != 0 ||
+                       std::ranges::any_of(plan_.rules, [](const fault_plan::rule& each) {
+                           return each.kind == fault::held_completion;
+                       });
+    for (const feature f : {feature::multishot_accept, feature::multishot_recv,
+                            feature::buffer_ring, feature::receive_limit, feature::inline_send}) {
+        if (inner_->has(f) && !masked(f) && !(f == feature::inline_send && holds)) enable(f);
+    }
+}
+
+faulty_engine::~faulty_engine() = default;
+
+bool faulty_engine::enter(duration timeout) {
+    ++enters_;
+    called_ = false;
+    const bool has_work = pending_entries() != 0 || timeout > no_wait;
+    const bool full = pending_entries() == entry_capacity();
+    if (has_work && !full && roll(enter_random_, fault::interrupted_enter)) {
+        count(fault::interrupted_enter);
+        return true;
+    }
+    release_held();
+    pass_entries();
+    if (inner_->enter(wait_time(timeout))) called_ = true;
+    reap();
+    // An entry must not rest where the caller's pending_entries() does not show it.
+    for (int i = 0; i < most_flushes && inner_->pending_entries() != 0; ++i) {
+        if (inner_->enter(no_wait)) called_ = true;
+        reap();
+    }
+    deliver();
+    return called_;
+}
+
+std::error_code faulty_engine::register_buffer_ring(std::uint16_t group, void* ring,
+                                                    unsigned entries) {
+    if (masked(feature::buffer_ring)) {
+        count(fault::refused);
+        return std::make_error_code(std::errc::invalid_argument);
+    }
+    return inner_->register_buffer_ring(group, ring, entries);
+}
+
+void faulty_engine::unregister_buffer_ring(std::uint16_t group) noexcept {
+    inner_->unregister_buffer_ring(group);
+}
+
+// What is held is kept under its user_data: nothing here is remembered under a descriptor.
+void faulty_engine::forget(int descriptor) noexcept { inner_->forget(descriptor); }
+
+std::uint64_t faulty_engine::overflows() const noexcept {
+    return injected(fault::overflow) + inner_->overflows();
+}
+
+std::string faulty_engine::describe() const {
+    std::string line = name_ + " seed=" + std::to_string(plan_.seed) +
+                       " entries=" + std::to_string(entry_capacity()) +
+                       " completions=" + std::to_string(completion_capacity()) +
+                       " enters=" + std::to_string(enters_);
+    for (std::size_t i = 0; i < fault_count; ++i) {
+        if (injected_[i] == 0) continue;
+        line += ' ';
+        line += fault_names[i];
+        line += '=' + std::to_string(injected_[i]);
+    }
+    return line;
+}
+
+bool faulty_engine::roll(random& source, fault kind) noexcept {
+    const unsigned chance = plan_.chance(kind);
+    return chance != 0 && source.below(1000) < chance;
+}
+
+bool faulty_engine::strikes(fault kind, const fault_plan::rule* rule) noexcept {
+    return rule != nullptr ? rule->kind == kind : roll(entry_random_, kind);
+}
+
+const fault_plan::rule* faulty_engine::rule_for(std::uint8_t opcode,
+                                                unsigned nth) const noexcept {
+    for (const fault_plan::rule& each : plan_.rules) {
+        if (each.opcode == opcode && each.nth == nth) return &each;
+    }
+    return nullptr;
+}
+
+bool faulty_engine::masked(feature f) const noexcept {
+    return (plan_.masked_features & static_cast<std::uint32_t>(f)) != 0;
+}
+
+const io_uring_sqe& faulty_engine::entry_at(unsigned index) const noexcept {
+    return *reinterpret_cast<const io_uring_sqe*>(sq_.entries + entry_size * (index & sq_.mask));
+}
+
+void faulty_engine::pass_entries() {
+    pass_deferred_cancels();
+    const unsigned pending = pending_entries();
+    const bool full = pending == entry_capacity();
+    unsigned limit = pending;
+    if (pending != 0 && roll(enter_random_, fault::partial_submit)) {
+        limit = std::max(enter_random_.below(pending), full ? 1u : 0u);
+        if (limit < pending) count(fault::partial_submit);
+    }
+    unsigned taken = 0;
+    while (taken < limit) {
+        const unsigned length = chain_length();
+        if (length == 1 && stalls(entry_at(sq_.head), full && taken == 0)) break;
+        if (!make_room(length)) break;
+        for (unsigned i = 0; i < length; ++i) {
+            if (length == 1) {
+                pass(entry_at(sq_.head));
+            } else {
+                // A chain depends on the exact outcome of its members.
+                ++seen_[entry_at(sq_.head).opcode];
+                hand_over(entry_at(sq_.head));
+            }
+            set_taken(sq_.head + 1);
+        }
+        taken += length;
+    }
+}
+
+unsigned faulty_engine::chain_length() const noexcept {
+    unsigned length = 1;
+    while (length < pending_entries() && is_linked(entry_at(sq_.head + length - 1))) ++length;
+    return length;
+}
+
+// Later entries must not overtake a cancel: to delay it is to delay all that is behind it.
+bool faulty_engine::stalls(const io_uring_sqe& entry, bool must_take) noexcept {
+    if (entry.opcode != IORING_OP_ASYNC_CANCEL) return false;
+    if (!cancel_judged_) {
+        cancel_judged_ = true;
+        const auto* rule = rule_for(entry.opcode, seen_[entry.opcode] + 1);
+        if (!must_take && strikes(fault::late_cancel, rule)) {
+            stall_until_ = enters_ + 1 + entry_random_.below(plan_.longest_hold);
+            count(fault::late_cancel);
+        }
+    }
+    if (!must_take && enters_ < stall_until_) return true;
+    stall_until_ = 0;
+    cancel_judged_ = false;
+    return false;
+}
+
+bool faulty_engine::make_room(unsigned entries) {
+    const auto room = [this] { return inner_->entry_capacity() - inner_->pending_entries(); };
+    if (room() < entries) {
+        if (inner_->enter(no_wait)) called_ = true;
+        reap();
+    }
+    return room() >= entries;
+}
+
+void faulty_engine::pass_deferred_cancels() {
+    if (deferred_.empty() || !make_room(1)) return;
+    std::erase_if(deferred_, [this](const deferred_cancel& each) {
+        if (each.due > enters_) return false;
+        io_uring_sqe* slot = inner_->next_entry();
+        if (slot == nullptr) return false;
+        *slot = {};
+        slot->opcode = IORING_OP_ASYNC_CANCEL;
+        slot->flags = IOSQE_CQE_SKIP_SUCCESS;
+        slot->fd = -1;
+        slot->addr = each.target;
+        slot->user_data = reinterpret_cast<std::uintptr_t>(this);
+        return true;
+    });
+}
+
+void faulty_engine::pass(const io_uring_sqe& prepared) {
+    io_uring_sqe entry = prepared;
+    const auto* rule = rule_for(entry.opcode, ++seen_[entry.opcode]);
+    if (const int error = error_for(entry, rule); error != 0) {
+        stage({entry.user_data, -error, 0}, false);
+        return;
+    }
+    shape(entry, rule);
+    hand_over(entry);
+    if (rule != nullptr && rule->kind == fault::held_completion && !skips_success(entry)) {
+        requests_[entry.user_data].held = true;
+    }
+}
+
+bool faulty_engine::needs_masked(const io_uring_sqe& entry) const noexcept {
+    return (masked(feature::multishot_recv) && is_multishot_receive(entry)) ||
+           (masked(feature::multishot_accept) && is_multishot_accept(entry)) ||
+           (masked(feature::receive_limit) && is_multishot_receive(entry) &&
+            entry.file_index != 0);
+}
+
+// The errno to refuse the entry with, or 0. It may convert the entry, to end it so later.
+int faulty_engine::error_for(io_uring_sqe& entry, const fault_plan::rule* rule) {
+    const auto counted = [this](fault kind, int error) {
+        count(kind);
+        return error;
+    };
+    if (needs_masked(entry)) return counted(fault::refused, EINVAL);
+    if (rule != nullptr && rule->kind == fault::error) return counted(fault::error, rule->error);
+    const bool accepts = entry.opcode == IORING_OP_ACCEPT;
+    const bool transfers = is_receive(entry) || is_send(entry);
+    if ((accepts || transfers) && strikes(fault::interrupted_request, rule)) {
+        return counted(fault::interrupted_request, EINTR);
+    }
+    if (transfers && (entry.msg_flags & flag(MSG_DONTWAIT)) != 0 &&
+        strikes(fault::would_block, rule)) {
+        return counted(fault::would_block, EAGAIN);
+    }
+    if ((accepts || transfers || entry.opcode == IORING_OP_POLL_ADD) &&
+        strikes(fault::out_of_memory, rule)) {
+        return counted(fault::out_of_memory, ENOMEM);
+    }
+    if (is_receive(entry) && (entry.flags & IOSQE_BUFFER_SELECT) != 0 &&
+        strikes(fault::no_buffers, rule)) {
+        return ending_error(entry, fault::no_buffers, ENOBUFS);
+    }
+    if (accepts && strikes(fault::accept_error, rule)) {
+        constexpr int errors[] = {EMFILE, ENFILE, ECONNABORTED, ENOBUFS};
+        const bool chosen = rule != nullptr && rule->error != 0;
+        const int error = chosen ? rule->error : errors[entry_random_.below(4)];
+        return ending_error(entry, fault::accept_error, error);
+    }
+    return defers_cancel(entry, rule) ? EALREADY : 0;
+}
+
+// Half of the multishots fail at once; the others deliver something first.
+int faulty_engine::ending_error(io_uring_sqe& entry, fault kind, int error) {
+    count(kind);
+    if (!is_convertible(entry) || is_tracked(entry.user_data) || entry_random_.coin()) {
+        return error;
+    }
+    make_one_shot(entry);
+    requests_[entry.user_data].after = error;
+    return 0;
+}
+
+// Only for a target that is known to be on its way: for any other EALREADY would be a lie.
+bool faulty_engine::defers_cancel(const io_uring_sqe& entry, const fault_plan::rule* rule) {
+    if (entry.opcode != IORING_OP_ASYNC_CANCEL || entry.cancel_flags != 0) return false;
+    const auto target = requests_.find(entry.addr);
+    if (target == requests_.end() || target->second.count != 1) return false;
+    if (!strikes(fault::cancel_already, rule)) return false;
+    count(fault::cancel_already);
+    const std::uint64_t due = enters_ + 1 + entry_random_.below(plan_.longest_hold);
+    deferred_.push_back({entry.addr, due});
+    return true;
+}
+
+void faulty_engine::shape(io_uring_sqe& entry, const fault_plan::rule* rule) {
+    if (is_convertible(entry) && strikes(fault::early_end, rule)) end_early(entry);
+    if (entry.opcode == IORING_OP_SEND) {
+        shorten_send(entry, rule);
+    } else if (entry.opcode == IORING_OP_SENDMSG) {
+        shorten_message(entry, rule);
+    } else if (entry.opcode == IORING_OP_RECV && (entry.msg_flags & flag(MSG_WAITALL)) == 0 &&
+               strikes(fault::short_receive, rule) && is_stream(entry)) {
+        shorten_receive(entry);
+    }
+}
+
+void faulty_engine::end_early(io_uring_sqe& entry) {
+    count(fault::early_end);
+    const bool can_limit = entry.opcode == IORING_OP_RECV &&
+                           inner_->has(feature::receive_limit) && is_stream(entry);
+    if (can_limit && entry_random_.coin()) {
+        const unsigned limit = 1 + entry_random_.below(2048);
+        const unsigned asked = total_limit(entry);
+        total_limit(entry) = asked == 0 ? limit : std::min(asked, limit);
+    } else {
+        make_one_shot(entry);
+    }
+}
+
+void faulty_engine::shorten_receive(io_uring_sqe& entry) {
+    const bool selects = (entry.flags & IOSQE_BUFFER_SELECT) != 0;
+    if (is_multishot_receive(entry)) {
+        // Kernels without the limit refuse a length there, too (6.17 brought both).
+        if (skips_success(entry)) return;
+        make_one_shot(entry);
+    }
+    if (selects && entry.len == 0) {
+        // The size of the buffers is unknown here; it only matters that some are larger.
+        entry.len = 1 + entry_random_.below(entry_random_.coin() ? 16 : 1024);
+    } else if (entry.len > 1) {
+        entry.len = smaller(entry.len);
+    } else {
+        return;
+    }
+    count(fault::short_receive);
+}
+
+void faulty_engine::shorten_send(io_uring_sqe& entry, const fault_plan::rule* rule) {
+    if (entry.len < 2 || !strikes(fault::short_send, rule) || !can_be_sent_short(entry)) return;
+    count(fault::short_send);
+    entry.len = smaller(entry.len);
+    // A short MSG_WAITALL send counts as failed, so its completion is never skipped.
+    entry.msg_flags &= ~flag(MSG_WAITALL);
+    entry.flags = static_cast<__u8>(entry.flags & ~IOSQE_CQE_SKIP_SUCCESS);
+}
+
+void faulty_engine::shorten_message(io_uring_sqe& entry, const fault_plan::rule* rule) {
+    if (is_tracked(entry.user_data) || !strikes(fault::short_send, rule) ||
+        !can_be_sent_short(entry)) {
+        return;
+    }
+    auto copy = std::make_unique<message>();
+    copy->header = *reinterpret_cast<const msghdr*>(static_cast<std::uintptr_t>(entry.addr));
+    copy->parts.assign(copy->header.msg_iov, copy->header.msg_iov + copy->header.msg_iovlen);
+    std::size_t total = 0;
+    for (const iovec& part : copy->parts) total += part.iov_len;
+    if (total < 2) return;
+    std::size_t left = smaller(total);
+    for (iovec& part : copy->parts) {
+        part.iov_len = std::min(part.iov_len, left);
+        left -= part.iov_len;
+    }
+    copy->header.msg_iov = copy->parts.data();
+    count(fault::short_send);
+    entry.addr = reinterpret_cast<std::uintptr_t>(&copy->header);
+    entry.msg_flags &= ~flag(MSG_WAITALL);
+    entry.flags = static_cast<__u8>(entry.flags & ~IOSQE_CQE_SKIP_SUCCESS);
+    requests_[entry.user_data].shortened = std::move(copy);
+}
+
+// In [1, than), than > 1; small ones often, for they find the most.
+unsigned faulty_engine::smaller(std::size_t than) noexcept {
+    const auto bound = static_cast<unsigned>(std::min<std::size_t>(than - 1, 0x7fff'ffff));
+    return 1 + entry_random_.below(entry_random_.coin() ? std::min(bound, 16u) : bound);
+}
+
+void faulty_engine::hand_over(const io_uring_sqe& entry) {
+    *inner_->next_entry() = entry;
+    if (!skips_success(entry)) ++requests_[entry.user_data].count;
+}
+
+engine::duration faulty_engine::wait_time(duration timeout) noexcept {
+    if (timeout <= no_wait) return no_wait;
+    const bool readable = completion_head_ != completion_tail_ || !ready_.empty() ||
+                          !backlog_.empty();
+    if (readable || pending_entries() != 0) return no_wait;
+    if (roll(enter_random_, fault::interrupted_wait)) {
+        count(fault::interrupted_wait);
+        return no_wait;
+    }
+    if (held_.empty() && deferred_.empty()) return timeout;
+    return std::min<duration>(timeout, longest_wait_while_held);
+}
+
+void faulty_engine::reap() {
+    const unsigned end = inner_->completions_end();
+    for (unsigned i = inner_->completions_begin(); i != end; ++i) {
+        const completion& arrived = inner_->completion_at(i);
+        if (arrived.user_data != reinterpret_cast<std::uintptr_t>(this)) arrive(arrived);
+    }
+    inner_->completions_consumed(end);
+}
+
+void faulty_engine::arrive(const completion& arrived) {
+    const auto found = requests_.find(arrived.user_data);
+    if (found == requests_.end()) return stage(arrived, false);
+    const bool held = found->second.held;
+    if ((arrived.flags & IORING_CQE_F_MORE) != 0) return stage(arrived, held);
+
+    const int after = found->second.after;
+    if (--found->second.count == 0) requests_.erase(found);
+    // A cancel that came later would hit whatever has this user_data next.
+    std::erase_if(deferred_, [&](const deferred_cancel& each) {
+        return each.target == arrived.user_data;
+    });
+    if (after == 0 || arrived.result <= 0) return stage(arrived, held);
+    stage({arrived.user_data, arrived.result, arrived.flags | IORING_CQE_F_MORE}, held);
+    stage({arrived.user_data, -after, 0}, held);
+}
+
+void faulty_engine::stage(const completion& arrived, bool by_rule) {
+    std::uint64_t due = enters_;
+    if (by_rule || roll(completion_random_, fault::held_completion)) {
+        due += 1 + completion_random_.below(plan_.longest_hold);
+        count(fault::held_completion);
+    }
+    const auto before = held_by_request_.find(arrived.user_data);
+    if (due == enters_ && before == held_by_request_.end()) {
+        ready_.push_back(arrived);
+        return;
+    }
+    // Not before what the same request has waiting.
+    hold& all = before != held_by_request_.end() ? before->second
+                                                 : held_by_request_[arrived.user_data];
+    all.due = std::max(all.due, due);
+    ++all.count;
+    held_.push_back({arrived, all.due});
+}
+
+void faulty_engine::release_held() {
+    std::erase_if(held_, [this](const held_completion& each) {
+        if (each.due > enters_) return false;
+        ready_.push_back(each.what);
+        const auto all = held_by_request_.find(each.what.user_data);
+        if (--all->second.count == 0) held_by_request_.erase(all);
+        return true;
+    });
+}
+
+void faulty_engine::deliver() {
+    for (std::size_t i = 1; i < ready_.size(); ++i) {
+        if (ready_[i - 1].user_data == ready_[i].user_data) continue;
+        if (!roll(completion_random_, fault::swapped_completions)) continue;
+        count(fault::swapped_completions);
+        std::swap(ready_[i - 1], ready_[i]);
+    }
+    const std::size_t added = ready_.size();
+    backlog_.insert(backlog_.end(), ready_.begin(), ready_.end());
+    ready_.clear();
+    while (!backlog_.empty() && completion_tail_ - completion_head_ != completion_capacity()) {
+        cq_.entries[completion_tail_ & cq_.mask] = backlog_.front();
+        ++completion_tail_;
+        backlog_.pop_front();
+    }
+    for (std::size_t i = std::min(added, backlog_.size()); i != 0; --i) count(fault::overflow);
+}
+
+}  // namespace rondo::inline v0::testing

@@ -1,0 +1,217 @@
+// An engine that misbehaves on command: it wraps another and injects what a kernel may do.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <unordered_map>
+#include <vector>
+
+#include <rondo/engine/engine.hpp>
+
+namespace rondo::inline v0::testing {
+
+/// What a faulty_engine can inject. "Refuses" means: completes a request without carrying it out.
+enum class fault : std::uint8_t {
+    error,                ///< refuses with a rule's error; by rule only
+    short_receive,        ///< RECV on a stream takes fewer bytes than it could
+    short_send,           ///< SEND or SENDMSG on a stream sends a part, MSG_WAITALL or not
+    interrupted_request,  ///< refuses a receive, send or accept with EINTR
+    would_block,          ///< refuses a receive or send with MSG_DONTWAIT, by EAGAIN
+    no_buffers,           ///< a receive that selects a buffer ends with ENOBUFS
+    out_of_memory,        ///< refuses a receive, send, accept or poll with ENOMEM
+    accept_error,         ///< an accept ends with EMFILE, ENFILE, ECONNABORTED or ENOBUFS
+    early_end,            ///< a multishot accept, receive or poll ends after a completion
+    held_completion,      ///< a completion is held back for some enters
+    swapped_completions,  ///< two neighbouring completions of different requests change places
+    partial_submit,       ///< enter() takes a part of the prepared entries
+    interrupted_enter,    ///< enter() returns without having done anything
+    interrupted_wait,     ///< enter() takes entries and does not wait
+    late_cancel,          ///< an ASYNC_CANCEL and what is behind it stay prepared for some enters
+    cancel_already,       ///< a cancel is answered by EALREADY; the target ends a little later
+    refused,              ///< refuses with EINVAL what needs a masked feature; by mask only
+    overflow,             ///< a completion did not fit into the queue; by queue size only
+};
+inline constexpr std::size_t fault_count = 18;
+
+std::string_view to_string(fault kind) noexcept;
+
+/// Which faults are injected, and how often. A default plan injects nothing.
+struct fault_plan {
+    /// The `nth` entry (from 1) of this opcode suffers `kind` and nothing else; a kind that does
+    /// not fit the entry leaves it alone.
+    struct rule {
+        std::uint8_t opcode;           ///< IORING_OP_*
+        unsigned nth;                  ///< counted over the engine's life
+        fault kind = fault::error;     ///< none that concerns more than one request
+        int error = 0;                 ///< errno, for fault::error; chooses one for accept_error
+    };
+
+    std::uint64_t seed = 0;
+    std::array<std::uint16_t, fault_count> per_mille{};
+    unsigned longest_hold = 8;          ///< enters a completion or a cancel is held back, at most
+    std::uint32_t masked_features = 0;  ///< bits of feature which the engine denies to have
+    std::vector<rule> rules;
+
+    /// Sets how many times in a thousand `kind` strikes where it can.
+    fault_plan& with(fault kind, unsigned chance) {
+        per_mille[static_cast<std::size_t>(kind)] = static_cast<std::uint16_t>(chance);
+        return *this;
+    }
+    fault_plan& without(feature f) {
+        masked_features |= static_cast<std::uint32_t>(f);
+        return *this;
+    }
+    unsigned chance(fault kind) const noexcept {
+        return per_mille[static_cast<std::size_t>(kind)];
+    }
+
+    /// A mixture of all faults which a correct program does not notice (not out_of_memory).
+    static fault_plan from_seed(std::uint64_t seed);
+    /// Queue sizes to go with from_seed(), from 4 entries and 8 completions up.
+    static engine_options queues_from_seed(std::uint64_t seed) noexcept;
+};
+
+/// Wraps an engine and misbehaves within its contract, so that a program can be tested against
+/// short counts, errors, early ends, late, reordered and overflowing completions. Never loses or
+/// alters data. The same seed and the same calls give the same decisions: those on entries, on
+/// enters and on completions are drawn from a sequence each.
+///
+/// A `user_data` is expected to name one request at a time, or requests nobody tells apart.
+/// ENOBUFS strikes also while the ring has buffers: the kernel's answer may be outdated when it is
+/// read. RECVMSG is neither shortened nor ended early by conversion: its layout would change. The
+/// members of a chain of links are taken together and left alone.
+/// feature::inline_send is masked when completions are held; an overflowing completion is late
+/// for it as it is with the kernel's own queue.
+class faulty_engine final : public engine {
+public:
+    /// The submission queue is never larger than `inner`'s, so that a chain of links fits there.
+    faulty_engine(std::unique_ptr<engine> inner, fault_plan plan, engine_options options = {});
+    ~faulty_engine() override;
+
+    /// Takes at least one entry when the queue is full, and does not wait while entries are left.
+    /// Waits a fraction of a millisecond at most while something is held back.
+    bool enter(duration timeout) override;
+    std::error_code register_buffer_ring(std::uint16_t group, void* ring,
+                                         unsigned entries) override;
+    void unregister_buffer_ring(std::uint16_t group) noexcept override;
+    void forget(int descriptor) noexcept override;
+    std::string_view name() const noexcept override { return name_; }
+    std::uint64_t overflows() const noexcept override;
+
+    engine& inner() noexcept { return *inner_; }
+    const fault_plan& plan() const noexcept { return plan_; }
+    std::uint64_t injected(fault kind) const noexcept {
+        return injected_[static_cast<std::size_t>(kind)];
+    }
+    const std::array<std::uint64_t, fault_count>& injected() const noexcept { return injected_; }
+    /// One line: engine, seed, queue sizes, count of each fault injected. For a failing test.
+    std::string describe() const;
+
+private:
+    /// splitmix64: small, and the same everywhere.
+    class random {
+    public:
+        explicit random(std::uint64_t seed) noexcept : state_(seed) {}
+        std::uint64_t next() noexcept;
+        /// In [0, bound), bound > 0.
+        unsigned below(unsigned bound) noexcept { return static_cast<unsigned>(next() % bound); }
+        bool coin() noexcept { return (next() & 1) != 0; }
+
+    private:
+        std::uint64_t state_;
+    };
+    friend struct fault_plan;
+
+    struct message;
+    struct request {
+        unsigned count = 0;    ///< in flight under this user_data
+        int after = 0;         ///< errno to add after its data, as if it had been a multishot
+        bool held = false;     ///< a rule holds its completions
+        std::unique_ptr<message> shortened;
+        request();
+        ~request();
+    };
+    struct held_completion {
+        completion what;
+        std::uint64_t due;
+    };
+    struct hold {
+        std::uint64_t due = 0;
+        unsigned count = 0;
+    };
+    struct deferred_cancel {
+        std::uint64_t target;
+        std::uint64_t due;
+    };
+
+    void count(fault kind) noexcept { ++injected_[static_cast<std::size_t>(kind)]; }
+    bool roll(random& source, fault kind) noexcept;
+    bool strikes(fault kind, const fault_plan::rule* rule) noexcept;
+    const fault_plan::rule* rule_for(std::uint8_t opcode, unsigned nth) const noexcept;
+    bool masked(feature f) const noexcept;
+    bool is_tracked(std::uint64_t user_data) const { return requests_.contains(user_data); }
+
+    // From the caller's entries to the inner engine.
+    const io_uring_sqe& entry_at(unsigned index) const noexcept;
+    void pass_entries();
+    unsigned chain_length() const noexcept;
+    bool stalls(const io_uring_sqe& entry, bool must_take) noexcept;
+    bool make_room(unsigned entries);
+    void pass_deferred_cancels();
+    void pass(const io_uring_sqe& prepared);
+    bool needs_masked(const io_uring_sqe& entry) const noexcept;
+    int error_for(io_uring_sqe& entry, const fault_plan::rule* rule);
+    int ending_error(io_uring_sqe& entry, fault kind, int error);
+    bool defers_cancel(const io_uring_sqe& entry, const fault_plan::rule* rule);
+    void shape(io_uring_sqe& entry, const fault_plan::rule* rule);
+    void end_early(io_uring_sqe& entry);
+    void shorten_receive(io_uring_sqe& entry);
+    void shorten_send(io_uring_sqe& entry, const fault_plan::rule* rule);
+    void shorten_message(io_uring_sqe& entry, const fault_plan::rule* rule);
+    unsigned smaller(std::size_t than) noexcept;
+    void hand_over(const io_uring_sqe& entry);
+
+    // From the inner engine's completions to the caller.
+    duration wait_time(duration timeout) noexcept;
+    void reap();
+    void arrive(const completion& arrived);
+    void stage(const completion& arrived, bool by_rule);
+    void release_held();
+    void deliver();
+
+    // Set at construction.
+    fault_plan plan_;
+    std::string name_;
+    std::unique_ptr<std::byte[]> entry_memory_;
+    std::unique_ptr<completion[]> completion_memory_;
+
+    // The owning thread's.
+    unsigned completion_head_ = 0;
+    unsigned completion_tail_ = 0;
+    random entry_random_;
+    random enter_random_;
+    random completion_random_;
+    std::uint64_t enters_ = 0;
+    bool called_ = false;           ///< this enter() made a system call
+    bool cancel_judged_ = false;    ///< the cancel at the queue's head has had its roll
+    std::uint64_t stall_until_ = 0;
+    std::array<unsigned, 256> seen_{};  ///< entries per opcode
+    std::unordered_map<std::uint64_t, request> requests_;
+    std::vector<deferred_cancel> deferred_;
+    std::vector<held_completion> held_;
+    std::unordered_map<std::uint64_t, hold> held_by_request_;
+    std::vector<completion> ready_;
+    std::deque<completion> backlog_;
+    std::array<std::uint64_t, fault_count> injected_{};
+
+    // Last, so that it goes first: its requests may point at what is above.
+    std::unique_ptr<engine> inner_;
+};
+
+}  // namespace rondo::inline v0::testing

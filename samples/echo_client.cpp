@@ -1,0 +1,59 @@
+// An echo client: sends each message as a line and prints what comes back.
+//
+//     ./samples/run echo_client                        lines of standard input to localhost:8000
+//     ./samples/run echo_client localhost:8000 hello   one message
+#include <rondo/rondo.hpp>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <iostream>
+#include <stdexcept>
+
+// An answer comes in as many pieces as the network likes.
+rondo::task<> print_echo(rondo::tcp_socket& server, std::size_t missing) {
+    while (missing != 0) {
+        auto data = co_await server.recv();
+        if (!data) throw std::runtime_error("the server closed the connection too early");
+        std::fwrite(data.data(), 1, data.size(), stdout);
+        missing -= std::min(missing, data.size());
+    }
+    std::fflush(stdout);
+}
+
+// At the same time: a message too long for the buffers on its way must be read while it is sent.
+rondo::task<> round_trip(rondo::tcp_socket& server, const std::string& line) {
+    co_await rondo::when_all(server.send(line), print_echo(server, line.size()));
+}
+
+rondo::task<> talk(std::string where, std::vector<std::string> messages) {
+    rondo::tcp_socket server = co_await rondo::tcp_connect(where);
+    for (std::string& message : messages) {
+        message += '\n';
+        co_await round_trip(server, message);
+    }
+    std::string line;
+    while (messages.empty() && std::getline(std::cin, line)) {
+        if (!std::cin.eof()) line += '\n';  // the last line may have none
+        co_await round_trip(server, line);
+    }
+}
+
+int main(int argc, char** argv) {
+    std::string where = "localhost:8000";
+    std::vector<std::string> messages;
+    CLI::App app("Sends each MESSAGE as a line, or the lines of standard input where none is given,"
+                 " and prints what comes back.");
+    app.add_option("HOST:PORT", where, "the server")->capture_default_str();
+    app.add_option("MESSAGE", messages, "what to send");
+    CLI11_PARSE(app, argc, argv);
+
+    // run() leaves signals alone: Ctrl-C ends the program at once, also while it waits for a line.
+    try {
+        rondo::run(talk(where, messages));
+    } catch (const std::exception& failure) {
+        fmt::print(stderr, "echo_client: {}\n", failure.what());
+        return 1;
+    }
+}

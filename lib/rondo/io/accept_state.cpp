@@ -120,6 +120,7 @@ bool accept_waiter::wait(std::coroutine_handle<> awaiting, context& where) {
     state_->use_on(on);
     detail::require(!state_->accepting, "two accepts at once on one listener");
     const bool cancelled = where.cancelled();
+    result_ = cancelled ? -ECANCELED : 0;
     if (!cancelled) {
         if (!state_->has_news()) {
             state_->arm();
@@ -129,7 +130,6 @@ bool accept_waiter::wait(std::coroutine_handle<> awaiting, context& where) {
     }
     where.wait_for(*this, awaiting);
     state_->accepting = true;
-    result_ = cancelled ? -ECANCELED : 0;
     if (cancelled || state_->has_news()) {
         finish();
     } else {

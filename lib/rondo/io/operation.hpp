@@ -71,6 +71,9 @@ protected:
 
     scheduler& loop() const noexcept;
 
+    /// A signal interrupted the request, or it was refused although it may wait: no outcome.
+    bool asks_again() const noexcept { return result_ == -EINTR || result_ == -EAGAIN; }
+
     /// The completion's result: a count, or a negated errno.
     std::int32_t result_;
     /// A result of at least this much ends the operation without asking fell_short().

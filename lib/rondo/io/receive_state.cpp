@@ -190,6 +190,7 @@ void receive_state::notify() noexcept {
 
 void receive_state::attend() noexcept {
     if (sender != nullptr && sender->unfinished()) sender->proceed();
+    if (direct_reader != nullptr && direct_reader->unfinished()) direct_reader->proceed();
     if (phase_ == phase::idle) {
         if (waited_for() && !has_news()) arm();
     } else if (phase_ == phase::armed && !waited_for() && count_ >= most_left_over) {

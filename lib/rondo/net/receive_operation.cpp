@@ -12,19 +12,18 @@
 
 namespace rondo::inline v0::detail {
 
-// What had arrived before, the end of the stream, or the error.
-chunk receive_chunk_operation::take() {
-    if (result_ == 0) {
-        chunk received = state_->take_chunk(result_);
-        if (received || result_ == 0) return received;
-    }
-    throw_failed("recv", state_->descriptor(), -result_);
+// Leaves the error in result_.
+bool receive_chunk_operation::ended_in_error() noexcept {
+    if (result_ == 0 && state_->fails()) state_->take_chunk(result_);
+    return result_ < 0;
 }
+
+// What had arrived before, or nothing at the end of the stream.
+chunk receive_chunk_operation::take() noexcept { return state_->take_chunk(result_); }
 
 std::error_code receive_chunk_operation::error() {
     state_->clear_reading();
-    if (result_ == 0 && state_->fails()) state_->take_chunk(result_);
-    if (result_ >= 0) return {};
+    if (!ended_in_error()) return {};
     return std::error_code(-result_, std::generic_category());
 }
 
@@ -46,9 +45,16 @@ void direct_receive::prepare(io_uring_sqe& entry) noexcept {
     entry.fd = state_->descriptor();
     entry.addr = reinterpret_cast<std::uint64_t>(buffer_.data());
     entry.len = static_cast<std::uint32_t>(std::min(buffer_.size(), most_at_once));
+    enough_ = 0;
 }
 
 void direct_receive::fell_short() noexcept {
+    if (asks_again() && !cancel_requested_) {
+        unfinished_ = true;
+        loop().attend_to(*state_);
+        return;
+    }
+    if (asks_again()) result_ = -ECANCELED;
     finish();
     state_->wake_closer();
 }

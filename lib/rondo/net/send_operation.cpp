@@ -59,7 +59,7 @@ void send_base::fell_short() noexcept {
         sent_ += static_cast<std::size_t>(result_);
         result_ = 0;
     }
-    const bool again = result_ == 0 || result_ == -EINTR || result_ == -EAGAIN;
+    const bool again = result_ == 0 || asks_again();
     if (sent_ != size_ && again && !cancel_requested_) {
         unfinished_ = true;
         loop().attend_to(*state_);
@@ -68,10 +68,6 @@ void send_base::fell_short() noexcept {
     if (sent_ != size_ && again) result_ = -ECANCELED;
     finish();
     state_->wake_closer();
-}
-
-void send_base::fail() const {
-    throw_failed("send", state_->descriptor(), -result_, sent_);
 }
 
 // The same as send_base::begin() for the usual case: one send that takes it all in one entry.
@@ -97,12 +93,14 @@ void send_operation::prepare(io_uring_sqe& entry) noexcept {
 }
 
 void send_some_operation::fell_short() noexcept {
+    if (asks_again()) return send_base::fell_short();
     finish();
     state_->wake_closer();
 }
 
 void send_some_operation::prepare(io_uring_sqe& entry) noexcept {
     prepare_send(entry, state_->descriptor(), data_, std::min(size_, most_at_once), 0);
+    enough_ = 0;
 }
 
 gather_operation::gather_operation(receive_state& state,

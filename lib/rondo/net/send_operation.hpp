@@ -3,6 +3,7 @@
 
 #include <rondo/io/const_buffer.hpp>
 #include <rondo/io/receive_state.hpp>
+#include <rondo/net/socket_name.hpp>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -35,7 +36,9 @@ protected:
     [[gnu::noinline]] void begin(std::coroutine_handle<> awaiting, context& where);
     void fell_short() noexcept override;
     void leave() noexcept { state_->sender = nullptr; }
-    [[noreturn]] void fail() const;
+    [[noreturn, gnu::always_inline]] void fail() const {
+        throw_failed("send", state_->descriptor(), -result_, sent_);
+    }
 
     /// To be called by prepare(): the entry sends `bytes`, all that is left or a part of it.
     void expect(std::size_t bytes) noexcept;

@@ -52,14 +52,9 @@ bool out_of_resources(const std::error_code& error) {
     }
 }
 
-// Tells the log of a failed connection, unless it is the kind that happens all day.
 void log_failure(const std::exception_ptr& failure) {
     try {
         std::rethrow_exception(failure);
-    } catch (const std::system_error& error) {
-        const int code = error.code().value();
-        if (code == ECONNRESET || code == EPIPE || code == ETIMEDOUT) return;
-        log(std::string("a connection failed: ") + error.what());
     } catch (const std::exception& error) {
         log(std::string("a connection failed: ") + error.what());
     } catch (...) {
@@ -115,6 +110,8 @@ void tcp_server::open(tcp_listener listener) {
 }
 
 void tcp_server::listening() {
+    // Accepted connections inherit it from the listener, tcp(7).
+    for (tcp_listener& l : listeners_) l.set(no_delay{options_.no_delay});
     if (!options_.on_listening) return;
     std::vector<endpoint> locals;
     for (const tcp_listener& l : listeners_) locals.push_back(l.local_endpoint());
@@ -175,7 +172,7 @@ void tcp_server::child_failed(std::exception_ptr failure) noexcept {
     try {
         if (options_.on_failure) {
             options_.on_failure(std::move(failure));
-        } else {
+        } else if (!is_connection_lost(failure)) {
             log_failure(failure);
         }
     } catch (...) {

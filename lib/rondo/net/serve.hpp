@@ -35,6 +35,9 @@ struct serve_options {
     /// backlog.
     std::size_t max_connections = std::numeric_limits<std::size_t>::max();
     int backlog = tcp_listener::default_backlog;
+    /// Connections get no_delay{true}: what a handler sends at once is not held back until the
+    /// peer has acknowledged what went before.
+    bool no_delay = true;
     /// Called when the server listens, with the endpoints (ports chosen by the kernel filled in).
     std::function<void(std::span<const endpoint>)> on_listening = {};
     /// Called with the exception that ended a connection's handler, cancellation left out. Where

@@ -1,3 +1,4 @@
+#include <rondo/detail/holds.hpp>
 #include <rondo/net/socket_error.hpp>
 
 #include <fmt/format.h>
@@ -143,6 +144,12 @@ std::string socket_error::text() const {
         result += fmt::format(" ({})", hint);
     }
     return result;
+}
+
+connection_lost::~connection_lost() = default;
+
+bool is_connection_lost(const std::exception_ptr& failure) noexcept {
+    return detail::holds<connection_lost>(failure);
 }
 
 void throw_socket_error(const char* verb, int error, const endpoint* where,

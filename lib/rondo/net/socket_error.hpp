@@ -4,7 +4,9 @@
 #include <rondo/net/endpoint.hpp>
 
 #include <atomic>
+#include <cerrno>
 #include <cstddef>
+#include <exception>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -39,6 +41,24 @@ private:
     // Null until the first what(), then constant.
     mutable std::atomic<const std::string*> text_ = nullptr;
 };
+
+/// The peer is gone: it reset the connection, or answers no more (ECONNRESET, ECONNABORTED, EPIPE,
+/// ETIMEDOUT on an established connection). Everyday to a server; a class of its own so that
+/// owners of many connections tell it from other failures without rethrowing each.
+class connection_lost final : public socket_error {
+public:
+    using socket_error::socket_error;
+    connection_lost(const connection_lost&) noexcept = default;
+    connection_lost& operator=(const connection_lost&) noexcept = default;
+    ~connection_lost() override;
+};
+
+/// Whether `error`, an errno of recv or send, means that the peer is gone.
+constexpr bool is_connection_lost(int error) noexcept {
+    return error == ECONNRESET || error == ECONNABORTED || error == EPIPE || error == ETIMEDOUT;
+}
+/// Whether `failure` holds a connection_lost.
+bool is_connection_lost(const std::exception_ptr& failure) noexcept;
 
 /// Throws a `socket_error`. Out of line, so that a caller's hot path holds one call.
 [[noreturn]] void throw_socket_error(const char* verb, int error, const endpoint* where = nullptr,

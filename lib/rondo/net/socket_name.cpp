@@ -1,6 +1,4 @@
-#include <rondo/net/socket_error.hpp>
 #include <rondo/net/socket_name.hpp>
-#include <rondo/task/operation_canceled.hpp>
 
 #include <sys/socket.h>
 
@@ -37,8 +35,7 @@ std::optional<endpoint> find_remote_endpoint(int descriptor) noexcept {
     return ask(::getpeername, descriptor);
 }
 
-void throw_failed(const char* verb, int descriptor, int error, std::size_t transferred) {
-    if (error == ECANCELED) throw_canceled(transferred);
+void throw_peer_error(const char* verb, int descriptor, int error, std::size_t transferred) {
     const auto peer = find_remote_endpoint(descriptor);
     throw_socket_error(verb, error, peer ? &*peer : nullptr, transferred);
 }

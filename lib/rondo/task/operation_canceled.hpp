@@ -10,7 +10,7 @@ namespace rondo::inline v0 {
 /// Thrown by an awaited operation in a cancelled context; code() is
 /// std::errc::operation_canceled. A class of its own, so that owners of many children tell it from
 /// a failure without rethrowing each.
-class operation_canceled : public std::system_error {
+class operation_canceled final : public std::system_error {
 public:
     explicit operation_canceled(std::size_t transferred = 0)
         : std::system_error(std::make_error_code(std::errc::operation_canceled)),

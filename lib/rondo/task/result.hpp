@@ -13,6 +13,12 @@
 
 namespace rondo::inline v0 {
 
+namespace detail {
+/// Throws what the operation itself would have: a cancellation stays an operation_canceled, by
+/// which scopes and time-outs know it.
+[[noreturn]] void throw_error(const std::error_code& error);
+}  // namespace detail
+
 /// A value of type T, or the error that stands in its place.
 template <typename T>
 class [[nodiscard]] result {
@@ -31,7 +37,7 @@ public:
     /// What went wrong; a zero code when there is a value.
     std::error_code error() const noexcept { return error_; }
 
-    /// The value; throws the error as a std::system_error when there is none.
+    /// The value; throws the error when there is none, a cancellation as operation_canceled.
     detail::stored_t<T>& value() & {
         throw_if_failed();
         return *value_;
@@ -50,7 +56,7 @@ private:
     void throw_if_failed() const {
         if (value_) return;
         if (cause_) std::rethrow_exception(cause_);
-        throw std::system_error(error_);
+        detail::throw_error(error_);
     }
 
     std::error_code error_;

@@ -140,7 +140,6 @@ void scheduler::reap() noexcept {
 inline void scheduler::dispatch(const completion& c) noexcept {
     // The low bits of user_data tell whose completion it is; the order is that of frequency.
     if ((c.user_data & receive_tag) != 0) {
-        if (c.user_data == ignored) return;
         auto& state = *reinterpret_cast<receive_state*>(c.user_data - receive_tag);
         if (lease_waiter* reader = state.hand_over(c.result, c.flags)) [[likely]] {
             make_ready(*reader);
@@ -155,7 +154,7 @@ inline void scheduler::dispatch(const completion& c) noexcept {
         } else {
             ended.fell_short();
         }
-    } else {
+    } else if (c.user_data != ignored) {
         reinterpret_cast<completion_target*>(c.user_data - target_tag)->complete(c.result, c.flags);
     }
 }

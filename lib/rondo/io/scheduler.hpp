@@ -79,7 +79,7 @@ public:
     static std::uint64_t tag(completion_target& t) noexcept {
         return reinterpret_cast<std::uintptr_t>(&t) | target_tag;
     }
-    static constexpr std::uint64_t ignored = 1;  ///< for requests nobody waits for
+    static constexpr std::uint64_t ignored = 2;  ///< for requests nobody waits for
 
     /// Asks for the cancellation of the request with this user_data.
     void cancel_request(std::uint64_t user_data);

@@ -86,6 +86,10 @@ void send_operation::begin(std::coroutine_handle<> awaiting, context& where) {
     state.sender = this;
 }
 
+void send_base::fail() const {
+    throw_failed("send", state_->descriptor(), -result_, sent_);
+}
+
 void send_operation::prepare(io_uring_sqe& entry) noexcept {
     const std::size_t size = std::min(size_ - sent_, most_at_once);
     expect(size);

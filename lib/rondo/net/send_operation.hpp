@@ -36,9 +36,7 @@ protected:
     [[gnu::noinline]] void begin(std::coroutine_handle<> awaiting, context& where);
     void fell_short() noexcept override;
     void leave() noexcept { state_->sender = nullptr; }
-    [[noreturn, gnu::always_inline]] void fail() const {
-        throw_failed("send", state_->descriptor(), -result_, sent_);
-    }
+    [[noreturn, gnu::cold]] void fail() const;
 
     /// To be called by prepare(): the entry sends `bytes`, all that is left or a part of it.
     void expect(std::size_t bytes) noexcept;
@@ -58,7 +56,7 @@ public:
     void await_suspend(std::coroutine_handle<Promise> awaiting) {
         begin(awaiting, awaiting.promise().task_context());
     }
-    void await_resume() {
+    [[gnu::always_inline]] void await_resume() {
         leave();
         if (result_ < 0) [[unlikely]] fail();
     }

@@ -26,7 +26,6 @@ enum class feature : std::uint32_t {
     multishot_recv = 1u << 1,
     buffer_ring = 1u << 2,
     receive_limit = 1u << 3,  ///< a multishot receive can end after a total of bytes (6.17)
-    inline_send = 1u << 4,    ///< after enter() a MSG_DONTWAIT send has completed, well or not
 };
 
 /// How large the queues are asked to be; an engine may give more.

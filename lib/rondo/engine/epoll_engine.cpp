@@ -107,7 +107,6 @@ epoll_engine::epoll_engine(const engine_options& options)
     enable(feature::multishot_recv);
     enable(feature::buffer_ring);
     enable(feature::receive_limit);
-    enable(feature::inline_send);
 }
 
 epoll_engine::~epoll_engine() = default;

@@ -353,8 +353,7 @@ std::uint32_t probe_features() {
     if (!trial.add_buffers()) fail_too_old("provided buffer ring");
     if (trial.received(2, 0) != 2) fail_too_old("multishot receive");
     std::uint32_t found = static_cast<std::uint32_t>(feature::buffer_ring) |
-                          static_cast<std::uint32_t>(feature::multishot_recv) |
-                          static_cast<std::uint32_t>(feature::inline_send);
+                          static_cast<std::uint32_t>(feature::multishot_recv);
     if (trial.accepts_multishot()) found |= static_cast<std::uint32_t>(feature::multishot_accept);
     if (trial.received(2, 1) == 1) found |= static_cast<std::uint32_t>(feature::receive_limit);
     return found;

@@ -53,9 +53,9 @@ buffer_pool::buffer_pool(engine& owner, const buffer_pool_options& options)
     for (std::size_t i = 0; i <= mask_; ++i) {
         slots_[i].length = static_cast<std::uint32_t>(buffer_size_);
     }
-    const unsigned initial = std::min({std::max(options.initial, 1u), options.most, most_});
-    for (; size_ < initial; ++size_) offer(static_cast<std::uint16_t>(size_));
     most_ = std::min(most_, std::max(options.most, 1u));
+    const unsigned initial = std::clamp(options.initial, 1u, most_);
+    for (; size_ < initial; ++size_) offer(static_cast<std::uint16_t>(size_));
     publish();
 }
 

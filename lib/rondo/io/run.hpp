@@ -9,6 +9,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -78,9 +79,12 @@ T run(task<T> work) {
 /// and throws std::errc::invalid_argument for another number.
 template <typename Function, typename... Arguments>
     requires std::invocable<std::decay_t<Function>&, std::decay_t<Arguments>...>
-auto run(const run_options& options, Function&& function, Arguments&&... arguments) {
+decltype(auto) run(const run_options& options, Function&& function, Arguments&&... arguments) {
     std::decay_t<Function> kept(std::forward<Function>(function));
-    auto work = std::invoke(kept, std::decay_t<Arguments>(std::forward<Arguments>(arguments))...);
+    std::tuple<std::decay_t<Arguments>...> copies(std::forward<Arguments>(arguments)...);
+    // The copies outlive the task, which may refer to them.
+    auto work = std::apply(
+        [&](auto&... each) { return std::invoke(kept, std::move(each)...); }, copies);
     return detail::run_task(options, work);
 }
 

@@ -111,7 +111,10 @@ int run_main(task<> work, const interrupt_options& options) {
 }
 
 int run_main(task<int> work, const interrupt_options& options) {
-    return run_reporting([&] { return run(until_interrupted(std::move(work), options)).value_or(0); });
+    return run_reporting([&] {
+        const auto code = run(until_interrupted(std::move(work), options));
+        return code.value_or(0);
+    });
 }
 
 }  // namespace rondo::inline v0

@@ -22,8 +22,8 @@ std::size_t total(std::span<const const_buffer> buffers) noexcept {
     return sum;
 }
 
-inline void prepare_send(io_uring_sqe& entry, int descriptor, const std::byte* data, std::size_t size,
-                  unsigned flags) noexcept {
+inline void prepare_send(io_uring_sqe& entry, int descriptor, const std::byte* data,
+                         std::size_t size, unsigned flags) noexcept {
     entry = {};
     entry.opcode = IORING_OP_SEND;
     entry.fd = descriptor;

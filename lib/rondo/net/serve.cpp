@@ -40,6 +40,16 @@ namespace {
 constexpr auto first_pause = 5ms;
 constexpr auto longest_pause = 1000ms;
 
+constexpr int most_port_tries = 16;
+
+tcp_listener listen_on(const endpoint& local, int backlog) {
+    tcp_listener made(local.address().is_v4() ? ip_version::v4 : ip_version::v6);
+    made.set(reuse_address{});
+    made.bind(local);
+    made.listen(backlog);
+    return made;
+}
+
 bool out_of_resources(const std::error_code& error) {
     switch (error.value()) {
         case EMFILE:
@@ -72,37 +82,38 @@ tcp_server::tcp_server(context& here, serve_options options)
 // --- listening -------------------------------------------------------------------------------
 
 void tcp_server::open(std::string_view host_port) {
-    std::vector<endpoint> wanted = parse_endpoints(host_port, "listen");
+    const std::vector<endpoint> wanted = parse_endpoints(host_port, "listen");
+    for (int tries_left = most_port_tries; !open_all(wanted, tries_left > 1); --tries_left) {
+        listeners_.clear();
+    }
+    listening();
+}
+
+// False where the port that the kernel chose for the first address is taken on another one, and
+// `may_retry` says that another choice is wanted then.
+bool tcp_server::open_all(std::span<const endpoint> wanted, bool may_retry) {
     std::exception_ptr failure;
-    for (endpoint& local : wanted) {
+    for (endpoint local : wanted) {
         // One port for all: what the kernel chose for the first holds for the others.
-        if (local.port() == 0 && !listeners_.empty()) {
+        const bool follows = local.port() == 0 && !listeners_.empty();
+        if (follows) {
             local = endpoint(local.address(), listeners_.front().local_endpoint().port());
         }
         try {
-            tcp_listener made(local.address().is_v4() ? ip_version::v4 : ip_version::v6);
-            made.set(reuse_address{});
-            made.bind(local);
-            made.listen(options_.backlog);
-            listeners_.push_back(std::move(made));
+            listeners_.push_back(listen_on(local, options_.backlog));
         } catch (const socket_error& error) {
-            // A host without IPv6 serves localhost on 127.0.0.1 alone.
             const int code = error.code().value();
+            if (code == EADDRINUSE && follows && may_retry) return false;
+            // A host without IPv6 serves localhost on 127.0.0.1 alone.
             if (code != EADDRNOTAVAIL && code != EAFNOSUPPORT) throw;
             failure = std::current_exception();
         }
     }
     if (listeners_.empty()) std::rethrow_exception(failure);
-    listening();
+    return true;
 }
 
-void tcp_server::open(const endpoint& local) {
-    tcp_listener made(local.address().is_v4() ? ip_version::v4 : ip_version::v6);
-    made.set(reuse_address{});
-    made.bind(local);
-    made.listen(options_.backlog);
-    open(std::move(made));
-}
+void tcp_server::open(const endpoint& local) { open(listen_on(local, options_.backlog)); }
 
 void tcp_server::open(tcp_listener listener) {
     listeners_.push_back(std::move(listener));

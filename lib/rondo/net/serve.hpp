@@ -92,6 +92,7 @@ public:
 private:
     friend class slot_operation;
 
+    bool open_all(std::span<const endpoint> wanted, bool may_retry);
     task<tcp_socket> next(tcp_listener& listener);
     void begin(tcp_socket& accepted);
     std::size_t room() const noexcept { return options_.max_connections - stats().serving; }

@@ -20,9 +20,8 @@ enum class first_ends : bool { no, yes };
 
 template <first_ends Ends, typename Slot, typename A>
 child<task_group> run_branch(task_group& group, Slot& slot, A& operation) {
-    context& here = co_await this_context();
     auto&& inner = as_task(std::forward<A>(operation));
-    std::exception_ptr failure = co_await inner.settle(here);
+    std::exception_ptr failure = co_await inner.settle();
     if (failure) {
         group.child_failed(std::move(failure));
         co_return;

@@ -42,9 +42,13 @@ struct frame_pool_thread {
     void touch() noexcept {}
 };
 
-void* frame_pool::refill(std::size_t index) {
+void frame_pool::watch_thread_end() noexcept {
     static thread_local frame_pool_thread at_thread_end;
     at_thread_end.touch();
+}
+
+void* frame_pool::refill(std::size_t index) {
+    watch_thread_end();
     const std::size_t size = (index + 1) * alignment;
     {
         depot& shared = shared_depot();

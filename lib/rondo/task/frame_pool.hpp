@@ -39,6 +39,7 @@ public:
         if (index >= classes) [[unlikely]] return deallocate_large(memory);
         block* freed = static_cast<block*>(memory);
         freed->next = free_[index];
+        if (freed->next == nullptr) [[unlikely]] watch_thread_end();
         free_[index] = freed;
         poison(freed, (index + 1) * alignment);
     }
@@ -50,6 +51,9 @@ private:
     friend struct frame_pool_thread;
 
     static void* refill(std::size_t index);
+    /// Sees to it that the lists are handed on at this thread's end. A thread gets to its first
+    /// block by refill() or by freeing one of another thread.
+    static void watch_thread_end() noexcept;
     static void* allocate_large(std::size_t size);
     static void deallocate_large(void* memory) noexcept;
 

@@ -145,12 +145,20 @@ public:
     }
     T await_resume() { return started_.promise().result(); }
 
-private:
+protected:
     handle started_;
 };
 
-/// Starts a task in a context of the caller's choice and returns how it ended, without throwing:
-/// the exception or null. A value stays in the task, for take().
+/// The same, but returns how the task ended, without throwing: the exception or null. A value
+/// stays in the task, for take().
+template <typename T>
+class settle_here_awaiter : public task_awaiter<T> {
+public:
+    using task_awaiter<T>::task_awaiter;
+    std::exception_ptr await_resume() noexcept { return this->started_.promise().take_failure(); }
+};
+
+/// The same in a context of the caller's choice.
 template <typename T>
 class settle_awaiter {
 public:
@@ -190,7 +198,11 @@ public:
         return detail::task_awaiter<T>(handle_);
     }
 
-    /// For owners of tasks: `auto failure = co_await t.settle(where);` then take().
+    /// For owners of tasks: `auto failure = co_await t.settle();` then take(). It runs in the
+    /// awaiting task's context, or in the one given.
+    detail::settle_here_awaiter<T> settle() noexcept {
+        return detail::settle_here_awaiter<T>(handle_);
+    }
     detail::settle_awaiter<T> settle(context& where) noexcept {
         return detail::settle_awaiter<T>(handle_, where);
     }

@@ -51,7 +51,8 @@ using group_body_result =
 
 /// Runs `body(group)` and everything it spawns; completes when all of it has ended; returns what
 /// the body returned. An exception of the body or of a child cancels the rest and is rethrown
-/// once, the first one, after all have ended. A cancellation from around reaches body and children.
+/// once, the first one, after all have ended. A cancellation from around reaches body and children,
+/// and throws operation_canceled unless all of them succeeded in spite of it.
 ///
 ///     co_await with_task_group([&](task_group& group) -> task<> {
 ///         group.spawn(serve_one, std::move(socket));
@@ -90,7 +91,10 @@ public:
     // For the library's own coroutines: where children run, and how they end.
     context& scope() noexcept { return scope_; }
     void child_failed(std::exception_ptr failure) noexcept {
-        if (scope_.cancelled() && is_canceled(failure)) return;
+        if (scope_.cancelled() && is_canceled(failure)) {
+            cut_short_ = true;
+            return;
+        }
         if (!failure_) failure_ = std::move(failure);
         scope_.cancel();
     }
@@ -110,6 +114,7 @@ private:
     std::size_t children_ = 0;
     detail::join_operation* joiner_ = nullptr;
     std::exception_ptr failure_;
+    bool cut_short_ = false;  // the body or a child was cancelled
 };
 
 namespace detail {
@@ -123,9 +128,8 @@ inline bool join_operation::start(std::coroutine_handle<> awaiting, context& whe
 
 template <typename Function, typename... Arguments>
 child<task_group> run_spawned(task_group& group, Function function, Arguments... arguments) {
-    context& here = co_await this_context();
     auto inner = std::invoke(function, std::move(arguments)...);
-    std::exception_ptr failure = co_await inner.settle(here);
+    std::exception_ptr failure = co_await inner.settle();
     // Handed on instead of rethrown: a rethrow costs a microsecond and a half per cancelled child.
     if (failure) group.child_failed(std::move(failure));
 }
@@ -142,10 +146,13 @@ task<detail::group_body_result<Body>> with_task_group(Body body) {
     if (!completed) group.child_failed(failure);
     co_await detail::join_operation(group);
     if (group.failure_) std::rethrow_exception(std::move(group.failure_));
-    // The body was cancelled: by group.cancel(), which counts as its end, or from around.
-    if constexpr (std::is_void_v<detail::group_body_result<Body>>) {
-        if (!completed && here.cancelled()) std::rethrow_exception(std::move(failure));
-    } else {
+    // A cancellation from around comes out where it cut something short; group.cancel() counts as
+    // the end of what it cuts short.
+    if (here.cancelled() && group.cut_short_) {
+        if (!completed) std::rethrow_exception(std::move(failure));
+        detail::throw_canceled();
+    }
+    if constexpr (!std::is_void_v<detail::group_body_result<Body>>) {
         if (!completed) std::rethrow_exception(std::move(failure));
         co_return inner.take();
     }

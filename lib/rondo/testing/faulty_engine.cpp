@@ -166,13 +166,9 @@ faulty_engine::faulty_engine(std::unique_ptr<engine> inner, fault_plan plan,
     sq_ = {entry_memory_.get(), 0, entries, 0, entries - 1, entries};
     cq_ = {completion_memory_.get(), &completion_head_, &completion_tail_, completions - 1};
 
-    const bool holds = plan_.chance(fault::held_completion) != 0 ||
-                       std::ranges::any_of(plan_.rules, [](const fault_plan::rule& each) {
-                           return each.kind == fault::held_completion;
-                       });
     for (const feature f : {feature::multishot_accept, feature::multishot_recv,
-                            feature::buffer_ring, feature::receive_limit, feature::inline_send}) {
-        if (inner_->has(f) && !masked(f) && !(f == feature::inline_send && holds)) enable(f);
+                            feature::buffer_ring, feature::receive_limit}) {
+        if (inner_->has(f) && !masked(f)) enable(f);
     }
 }
 

@@ -86,8 +86,6 @@ struct fault_plan {
 /// ENOBUFS strikes also while the ring has buffers: the kernel's answer may be outdated when it is
 /// read. RECVMSG is neither shortened nor ended early by conversion: its layout would change. The
 /// members of a chain of links are taken together and left alone.
-/// feature::inline_send is masked when completions are held; an overflowing completion is late
-/// for it as it is with the kernel's own queue.
 class faulty_engine final : public engine {
 public:
     /// The submission queue is never larger than `inner`'s, so that a chain of links fits there.

@@ -1,7 +1,7 @@
 // An echo server: what a client sends comes back. One task per connection, two lines each.
 //
 //     ./samples/run echo_server                  serves localhost:8000 until Ctrl-C
-//     nc localhost 8000                          type lines; they are echoed
+//     nc localhost 8000                          type lines; they come back
 #include <rondo/rondo.hpp>
 
 #include <CLI/CLI.hpp>

@@ -134,7 +134,7 @@ TEST_CASE("client and server share a pool of two buffers without deadlock, and n
         scheduler& here = co_await this_scheduler();
         co_await with_task_group([&](task_group& group) -> task<> {
             for (std::size_t i = 0; i < connections; ++i) {
-                group.spawn([&group, size, i]() -> task<> {
+                group.spawn([size, i]() -> task<> {
                     tcp_pair pair = co_await connected_pair();
                     co_await with_task_group([&](task_group& inner) -> task<> {
                         inner.spawn([&]() -> task<> { co_await echo(pair.b); });

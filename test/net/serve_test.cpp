@@ -302,6 +302,35 @@ TEST_CASE("a newcomer at the limit is served as soon as another ends", "[net][se
     });
 }
 
+TEST_CASE("a server cancelled at its limit starts nobody beyond it", "[net][serve][tcp]") {
+    test::run([]() -> task<> {
+        test_server server;
+        serve_options options;
+        options.max_connections = 1;
+        cancel_scope scope;
+        std::error_code outcome;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> {
+                auto result = co_await as_result(
+                    scope.run(serve(server, "localhost:0", test::echo, options)));
+                outcome = result.error();
+            });
+            co_await listening(server);
+            // One is served, and on each family one more waits for its turn.
+            std::vector<raw_peer> peers;
+            peers.push_back(raw_peer::connect_to(server.endpoints[0]));
+            co_await eventually([&] { return server.stats.serving == 1; });
+            peers.push_back(raw_peer::connect_to(server.endpoints[0]));
+            peers.push_back(raw_peer::connect_to(server.endpoints[1]));
+            co_await some_turns();
+            scope.cancel();
+            co_await eventually([&] { return static_cast<bool>(outcome); });
+        });
+        CHECK(outcome == std::errc::operation_canceled);
+        CHECK(server.stats.most_serving == 1);
+    });
+}
+
 // --- descriptors run out ---------------------------------------------------------------------
 
 namespace {

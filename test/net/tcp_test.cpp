@@ -18,7 +18,9 @@
 #include <sys/socket.h>
 
 #include <csignal>
+#include <cstdio>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>

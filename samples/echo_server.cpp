@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
 
     rondo::serve_options options;
+    options.end_on_reset = true;  // to an echo, a client that hangs up rudely has hung up
     options.on_listening = [](std::span<const rondo::endpoint> locals) {
         for (const auto& local : locals) fmt::print("listening on {}\n", local);
         std::fflush(stdout);

@@ -13,9 +13,11 @@
 #include <support/tcp_pair.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <linux/io_uring.h>
 
+#include <array>
 #include <cerrno>
 #include <optional>
 #include <random>
@@ -191,6 +193,30 @@ TEST_CASE("a reset while a reader waits is thrown with verb and peer", "[io][rec
                 }
                 CHECK(text.starts_with("recv"));
                 CHECK(text.find("Connection reset by peer") != std::string::npos);
+            });
+            co_await some_turns();
+            pair.peer.reset();
+        });
+    });
+}
+
+TEST_CASE("a reset is the end of the stream for who asked for it", "[io][receive_state][tcp]") {
+    const bool leased = GENERATE(false, true);
+    test::run([&]() -> task<> {
+        raw_pair pair = connected_to_raw_peer();
+        pair.socket.end_on_reset();
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> {
+                std::array<std::byte, 16> buffer{};
+                for (int times = 0; times < 2; ++times) {
+                    if (leased) {
+                        const chunk received = co_await pair.socket.recv();
+                        CHECK_FALSE(received);
+                    } else {
+                        const std::size_t received = co_await pair.socket.recv(buffer);
+                        CHECK(received == 0);
+                    }
+                }
             });
             co_await some_turns();
             pair.peer.reset();

@@ -160,6 +160,9 @@ void receive_state::ended(std::int32_t result) noexcept {
         case -EINTR:
         case -EAGAIN:
             break;
+        case -ECONNRESET:
+            set_news(lost_result());
+            break;
         default:
             if (result <= 0) set_news(result);
     }
@@ -174,7 +177,7 @@ void receive_state::copied(std::int32_t result) noexcept {
         return;
     }
     delete[] std::exchange(owned_, nullptr);
-    if (result != -ECANCELED && result != -EINTR && result != -EAGAIN) set_news(result);
+    ended(result);
 }
 
 void receive_state::notify() noexcept {

@@ -7,6 +7,7 @@
 #include <rondo/io/completion_target.hpp>
 #include <rondo/io/operation.hpp>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -102,6 +103,11 @@ public:
     /// way of almost every completion. Returns the reader, to be made ready, or null.
     lease_waiter* hand_over(std::int32_t result, std::uint32_t flags) noexcept;
 
+    /// Whether a reset by the peer is reported as the end of the stream.
+    void set_end_on_reset(bool enabled) noexcept { end_on_reset_ = enabled; }
+    /// What a receive results in when the peer has reset the connection.
+    std::int32_t lost_result() const noexcept { return end_on_reset_ ? 0 : -ECONNRESET; }
+
     /// From the start of a receive to its resumption.
     bool reading() const noexcept { return (obstacles_ & reading_now) != 0; }
     void set_reading() noexcept { obstacles_ |= reading_now; }
@@ -154,6 +160,7 @@ private:
     phase phase_ = phase::idle;
     std::uint8_t obstacles_ = nothing_armed;
     bool orphaned_ = false;
+    bool end_on_reset_ = false;
     bool starved_ = false;  // the pool had no buffer when data came, and could not grow
     std::uint16_t first_ = buffer_pool::no_buffer;
     std::uint16_t last_ = buffer_pool::no_buffer;

@@ -79,6 +79,7 @@ void receive_bytes_operation::collect() noexcept {
     if (state_->direct_reader != nullptr) {
         state_->direct_reader = nullptr;
         result_ = direct_.result();
+        if (result_ == -ECONNRESET) result_ = state_->lost_result();
     } else if (result_ == 0 && !buffer_.empty()) {
         const auto n = state_->take_bytes(buffer_.first(std::min(buffer_.size(), most_at_once)));
         result_ = static_cast<std::int32_t>(n);

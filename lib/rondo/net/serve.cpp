@@ -140,6 +140,7 @@ task<tcp_socket> tcp_server::next(tcp_listener& listener) {
         if (accepted) {
             while (room() == 0 && !context_.cancelled()) co_await slot_operation(*this);
             if (stopping_) co_return tcp_socket();
+            if (room() == 0) throw_canceled();
             co_return std::move(*accepted);
         }
         if (!out_of_resources(accepted.error())) {
@@ -158,6 +159,7 @@ task<tcp_socket> tcp_server::next(tcp_listener& listener) {
 
 void tcp_server::begin(tcp_socket& accepted) {
     served_.push_back(accepted.state());
+    accepted.end_on_reset(options_.end_on_reset);
     serve_stats& s = stats();
     ++s.accepted;
     s.most_serving = std::max(s.most_serving, ++s.serving);

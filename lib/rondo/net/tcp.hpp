@@ -142,6 +142,11 @@ public:
     /// yet read: the way to move a connection to another scheduler or library.
     task<released_socket> release() { return detail::release_socket(std::move(state_)); }
 
+    /// From now on a receive reports a reset by the peer as the end of the stream instead of
+    /// throwing connection_lost. For protocols that lose nothing by an end at any point: a
+    /// receiver cannot tell a complete stream from one cut short any more.
+    void end_on_reset(bool enabled = true) noexcept { state_->set_end_on_reset(enabled); }
+
     // --- about it ---
 
     endpoint local_endpoint() const;   ///< getsockname(2); throws socket_error

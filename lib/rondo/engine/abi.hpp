@@ -3,6 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+
+struct io_uring_sqe;  // 64 bytes, <linux/io_uring.h>
 
 namespace rondo::inline v0::abi {
 
@@ -16,6 +19,12 @@ inline constexpr unsigned feat_no_iowait = 1u << 17;
 // io_uring_cqe::flags, for code in headers
 inline constexpr std::uint32_t cqe_f_more = 1u << 1;
 inline constexpr unsigned cqe_buffer_shift = 16;
+
+/// Sets io_uring_sqe::user_data, for code that cannot see the structure.
+inline constexpr std::size_t user_data_offset = 32;
+inline void set_user_data(io_uring_sqe& entry, std::uint64_t value) noexcept {
+    std::memcpy(reinterpret_cast<std::byte*>(&entry) + user_data_offset, &value, sizeof value);
+}
 
 /// One slot of a buffer ring, laid out as io_uring_buf. The ring's tail lies in the `reserved`
 /// field of slot 0 (struct io_uring_buf_ring).

@@ -32,6 +32,7 @@ static_assert(sizeof(completion) == sizeof(io_uring_cqe) &&
               offsetof(completion, user_data) == offsetof(io_uring_cqe, user_data) &&
               offsetof(completion, result) == offsetof(io_uring_cqe, res) &&
               offsetof(completion, flags) == offsetof(io_uring_cqe, flags));
+static_assert(offsetof(io_uring_sqe, user_data) == abi::user_data_offset);
 static_assert(sizeof(abi::buffer_slot) == sizeof(io_uring_buf));
 
 constexpr unsigned floor_entries = 4;

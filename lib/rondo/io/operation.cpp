@@ -9,22 +9,11 @@ namespace rondo::inline v0 {
 
 scheduler& operation::loop() const noexcept { return scheduler::of(where()); }
 
-void operation::start(std::coroutine_handle<> awaiting, context& where) {
-    where.wait_for(*this, awaiting);
-    enough_ = std::numeric_limits<std::int32_t>::min();
-    if (where.cancelled()) [[unlikely]] {
-        result_ = -ECANCELED;
-        finish();
-        return;
-    }
-    submit(scheduler::of(where));
-}
-
-void operation::submit(scheduler& on) {
-    result_ = 0;
-    io_uring_sqe& entry = on.next_entry();
-    prepare(entry);
-    entry.user_data = on.tag(*this);
+void operation::proceed() {
+    unfinished_ = false;
+    if (!cancel_requested_) return submit(loop());
+    result_ = -ECANCELED;
+    finish();
 }
 
 void operation::fell_short() noexcept { finish(); }

@@ -39,12 +39,7 @@ public:
     /// fell_short() left something to do that takes an entry.
     bool unfinished() const noexcept { return unfinished_; }
     /// Does it; called when entries may be taken.
-    void proceed() {
-        unfinished_ = false;
-        if (!cancel_requested_) return submit(loop());
-        result_ = -ECANCELED;
-        finish();
-    }
+    void proceed();
     /// It has ended, and its task is in the ready queue or running.
     bool made_ready() const noexcept { return !where().waited_for_by(*this); }
     /// Ends it as a cancellation of its context would, unless it has finished.
@@ -64,6 +59,7 @@ protected:
     /// completions are reaped.
     virtual void fell_short() noexcept;
 
+    // Both are defined in io/scheduler.hpp, inline.
     void start(std::coroutine_handle<> awaiting, context& where);
     void submit(scheduler& on);
     void finish() noexcept { where().loop().make_ready(*this); }

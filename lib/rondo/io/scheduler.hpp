@@ -2,6 +2,7 @@
 #pragma once
 
 #include <rondo/detail/unique_fd.hpp>
+#include <rondo/engine/abi.hpp>
 #include <rondo/engine/choose.hpp>
 #include <rondo/engine/engine.hpp>
 #include <rondo/io/buffer_pool.hpp>
@@ -12,8 +13,10 @@
 #include <rondo/task/event_loop.hpp>
 
 #include <atomic>
+#include <cerrno>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <thread>
 
@@ -161,6 +164,23 @@ private:
     std::atomic<posted_work*> posted_ = nullptr;
     waker waker_;
 };
+
+// Inlined into the awaiting coroutine: only prepare() is a call.
+inline void operation::start(std::coroutine_handle<> awaiting, context& where) {
+    where.wait_for(*this, awaiting);
+    enough_ = std::numeric_limits<std::int32_t>::min();
+    if (where.cancelled()) [[unlikely]] {
+        result_ = -ECANCELED;
+        return finish();
+    }
+    submit(scheduler::of(where));
+}
+
+inline void operation::submit(scheduler& on) {
+    io_uring_sqe& entry = on.next_entry();
+    prepare(entry);
+    abi::set_user_data(entry, scheduler::tag(*this));
+}
 
 namespace detail {
 

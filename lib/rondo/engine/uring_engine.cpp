@@ -209,13 +209,43 @@ void set_up(io_uring& ring, const engine_options& options, uring_engine::setup_c
 
 }  // namespace
 
+namespace {
+
+// ThreadSanitizer does not see that the memory of a ring is unmapped, and takes a later ring of
+// another thread at the same address for the same memory: tell it that one comes after the other.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RONDO_THREAD_SANITIZER
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define RONDO_THREAD_SANITIZER
+#endif
+#ifdef RONDO_THREAD_SANITIZER
+extern "C" void __tsan_acquire(void* address);
+extern "C" void __tsan_release(void* address);
+char ring_memory;
+void ring_mapped() noexcept { __tsan_acquire(&ring_memory); }
+void ring_unmapped() noexcept { __tsan_release(&ring_memory); }
+#else
+void ring_mapped() noexcept {}
+void ring_unmapped() noexcept {}
+#endif
+
+}  // namespace
+
 struct uring_engine::ring_state {
     io_uring ring{};
 
-    ring_state(const engine_options& options, setup_call setup) { set_up(ring, options, setup); }
+    ring_state(const engine_options& options, setup_call setup) {
+        set_up(ring, options, setup);
+        ring_mapped();
+    }
     ring_state(const ring_state&) = delete;
     ring_state& operator=(const ring_state&) = delete;
-    ~ring_state() { io_uring_queue_exit(&ring); }
+    ~ring_state() {
+        ring_unmapped();
+        io_uring_queue_exit(&ring);
+    }
 };
 
 namespace {

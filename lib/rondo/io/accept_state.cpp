@@ -34,6 +34,17 @@ void accept_state::arm() {
     phase_ = phase::armed;
 }
 
+void accept_state::set_room(std::size_t connections) {
+    room_ = connections;
+    if (room_ == 0 || (multishot_ && room_ < room_for_many)) {
+        stop();
+    } else if (reader != nullptr && has_news()) {
+        std::exchange(reader, nullptr)->finish();
+    } else if (reader != nullptr) {
+        arm();
+    }
+}
+
 void accept_state::stop() {
     if (phase_ != phase::armed) return;
     phase_ = phase::stopping;
@@ -61,13 +72,13 @@ void accept_state::complete(std::int32_t result, std::uint32_t flags) noexcept {
                             result == -ECONNABORTED;
         if (result < 0 && !silent) failure_ = result;
     }
-    if (reader != nullptr && has_news()) std::exchange(reader, nullptr)->finish();
+    if (reader != nullptr && deliverable()) std::exchange(reader, nullptr)->finish();
     if (reader != nullptr || accepted_.size() > most_ahead) scheduler_->attend_to(*this);
     wake_closer();
 }
 
 void accept_state::attend() noexcept {
-    if (phase_ == phase::idle && reader != nullptr && !has_news()) arm();
+    if (phase_ == phase::idle && reader != nullptr && !has_news() && room_ != 0) arm();
     const bool enough = accepted_.size() > most_ahead && reader == nullptr;
     if (phase_ == phase::armed && (enough || (multishot_ && room_ < room_for_many))) stop();
 }
@@ -94,6 +105,8 @@ void accept_state::close_descriptor() noexcept {
 }
 
 void accept_state::abandon() noexcept {
+    detail::require(scheduler_ == nullptr || scheduler_->on_this_thread(),
+                    "a listener is destroyed on another thread than that of its scheduler");
     detail::require(!accepting && closer == nullptr,
                     "a listener is destroyed while a task awaits it");
     close_accepted();
@@ -121,16 +134,14 @@ bool accept_waiter::wait(std::coroutine_handle<> awaiting, context& where) {
     detail::require(!state_->accepting, "two accepts at once on one listener");
     const bool cancelled = where.cancelled();
     result_ = cancelled ? -ECANCELED : 0;
+    const bool ready = state_->deliverable();
     if (!cancelled) {
-        if (!state_->has_news()) {
-            state_->arm();
-        } else if (!on.must_yield()) {
-            return false;
-        }
+        if (ready && !on.must_yield()) return false;
+        if (!state_->has_news() && state_->room_ != 0) state_->arm();
     }
     where.wait_for(*this, awaiting);
     state_->accepting = true;
-    if (cancelled || state_->has_news()) {
+    if (cancelled || ready) {
         finish();
     } else {
         state_->reader = this;

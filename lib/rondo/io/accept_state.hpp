@@ -35,12 +35,10 @@ public:
         if (scheduler_ != &on) [[unlikely]] bind(on);
     }
 
-    /// The caller will take at most so many more: near the limit connections are accepted one by
-    /// one, because a multishot accept empties the backlog in one go.
-    void set_room(std::size_t connections) {
-        room_ = connections;
-        if (multishot_ && room_ < room_for_many) stop();
-    }
+    /// The owner will take at most so many more. Near the limit connections are accepted one by
+    /// one, because a multishot accept empties the backlog in one go; at 0 nothing is accepted nor
+    /// delivered, and who awaits goes on waiting. Takes an entry.
+    void set_room(std::size_t connections);
 
     bool has_news() const noexcept { return !accepted_.empty() || failure_ != 0; }
     void arm();
@@ -69,12 +67,14 @@ public:
     bool accepting = false;  ///< from the start of an await to its resumption
 
 private:
+    friend class accept_waiter;
     static constexpr std::size_t most_ahead = 8;        // accepted while nobody waits
     static constexpr std::size_t room_for_many = 64;    // from here on, multishot
 
     explicit accept_state(int descriptor) noexcept : descriptor_(descriptor) {}
     ~accept_state();
 
+    bool deliverable() const noexcept { return room_ != 0 && has_news(); }
     void bind(scheduler& on);
     void close_accepted() noexcept;
     void close_descriptor() noexcept;

@@ -16,23 +16,35 @@ namespace rondo::inline v0::detail {
 
 using namespace std::chrono_literals;
 
-/// Waits until a connection of the server has ended. Woken for the last one too.
-class slot_operation final : public waiter {
+/// Waits until a connection of the server has ended.
+class slot_operation final : public waiter, public intrusive_hook {
 public:
     explicit slot_operation(tcp_server& server) noexcept : server_(&server) {}
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
     void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        awaiting.promise().task_context().wait_for(*this, awaiting);
-        server_->waiting_.push_back(*this);
+        context& where = awaiting.promise().task_context();
+        cancelled_ = where.cancelled();
+        where.wait_for(*this, awaiting);
+        if (cancelled_) {
+            where.loop().make_ready(*this);
+        } else {
+            server_->waiting_.push_back(*this);
+        }
     }
-    void await_resume() const noexcept {}
+    void await_resume() const {
+        if (cancelled_) throw_canceled();
+    }
 
 private:
-    // The connections are cancelled with the waiting task, and then wake it.
-    void cancel() noexcept override {}
+    void cancel() noexcept override {
+        cancelled_ = true;
+        unlink();
+        where().loop().make_ready(*this);
+    }
 
     tcp_server* server_;
+    bool cancelled_ = false;
 };
 
 namespace {
@@ -78,6 +90,8 @@ tcp_server::tcp_server(context& here, serve_options options)
     : options_(std::move(options)),
       context_(here),
       stats_(options_.stats != nullptr ? options_.stats : &own_stats_) {}
+
+tcp_server::~tcp_server() = default;
 
 // --- listening -------------------------------------------------------------------------------
 
@@ -138,14 +152,14 @@ task<tcp_socket> tcp_server::next(tcp_listener& listener) {
         listener.state().set_room(room());
         auto accepted = co_await as_result(listener.accept());
         if (accepted) {
-            while (room() == 0 && !context_.cancelled()) co_await slot_operation(*this);
-            if (stopping_) co_return tcp_socket();
-            if (room() == 0) throw_canceled();
+            // Another listener may have taken the last place in the same turn.
+            while (room() == 0) co_await slot_operation(*this);
             co_return std::move(*accepted);
         }
         if (!out_of_resources(accepted.error())) {
             if (stopping_) co_return tcp_socket();
-            throw_failed("accept", listener.descriptor(), accepted.error().value());
+            const endpoint local = listener.local_endpoint();
+            throw_socket_error("accept", accepted.error().value(), &local);
         }
         // The connection stays in the backlog; it is the descriptors that have to come back.
         ++stats().backed_off;
@@ -160,9 +174,20 @@ task<tcp_socket> tcp_server::next(tcp_listener& listener) {
 void tcp_server::begin(tcp_socket& accepted) {
     served_.push_back(accepted.state());
     accepted.end_on_reset(options_.end_on_reset);
+    if (!options_.end_on_reset) accepted.remember_peer();
+    // Accepted just before the stop began: served like the others.
+    if (stopping_) ::shutdown(accepted.descriptor(), SHUT_RD);
+    ++serving_;
     serve_stats& s = stats();
     ++s.accepted;
     s.most_serving = std::max(s.most_serving, ++s.serving);
+    announce_room();
+}
+
+// Listeners near the limit change from accepting many to one by one, and at the limit to none.
+void tcp_server::announce_room() {
+    if (options_.max_connections == std::numeric_limits<std::size_t>::max()) return;
+    for (tcp_listener& l : listeners_) l.state().set_room(room());
 }
 
 // --- the end ---------------------------------------------------------------------------------
@@ -176,7 +201,8 @@ void tcp_server::begin_stop() noexcept {
 task<> tcp_server::join() {
     // First, so that who comes while the others are drained is refused instead of left waiting.
     listeners_.clear();
-    while (stats().serving != 0) co_await slot_operation(*this);
+    // Children are joined whatever is cancelled around: they are, too.
+    while (serving_ != 0) co_await shield(slot_operation(*this));
 }
 
 void tcp_server::child_failed(std::exception_ptr failure) noexcept {
@@ -194,8 +220,10 @@ void tcp_server::child_failed(std::exception_ptr failure) noexcept {
 }
 
 void tcp_server::child_ended() noexcept {
+    --serving_;
     --stats().serving;
-    while (waiter* w = waiting_.pop_front()) context_.loop().make_ready(*w);
+    announce_room();
+    while (slot_operation* w = waiting_.pop_front()) context_.loop().make_ready(*w);
 }
 
 }  // namespace rondo::inline v0::detail

@@ -32,7 +32,8 @@ struct serve_stats {
 
 struct serve_options {
     /// Connections served at a time. At the limit accepting stops and newcomers wait in the
-    /// backlog.
+    /// backlog (one for each listener may have been accepted in the turn that reached it; it waits
+    /// for its place unserved).
     std::size_t max_connections = std::numeric_limits<std::size_t>::max();
     int backlog = tcp_listener::default_backlog;
     /// Connections get no_delay{true}: what a handler sends at once is not held back until the
@@ -47,7 +48,7 @@ struct serve_options {
     /// none is given, rondo::log gets a line, but for peers that reset or vanished: they are
     /// everyday.
     std::function<void(std::exception_ptr)> on_failure = {};
-    /// Kept up to date while the server runs; must outlive it.
+    /// Kept up to date while the server runs; must outlive it. Servers may share one.
     serve_stats* stats = nullptr;
 };
 
@@ -59,7 +60,7 @@ class slot_operation;
 class tcp_server final : public stop_hook {
 public:
     tcp_server(context& here, serve_options options);
-    ~tcp_server() = default;
+    ~tcp_server();
 
     void open(std::string_view host_port);
     void open(const endpoint& local);
@@ -98,7 +99,8 @@ private:
     bool open_all(std::span<const endpoint> wanted, bool may_retry);
     task<tcp_socket> next(tcp_listener& listener);
     void begin(tcp_socket& accepted);
-    std::size_t room() const noexcept { return options_.max_connections - stats().serving; }
+    void announce_room();
+    std::size_t room() const noexcept { return options_.max_connections - serving_; }
     serve_stats& stats() const noexcept { return *stats_; }
     void listening();
 
@@ -106,9 +108,10 @@ private:
     context context_;
     cancel_scope accepting_;
     bool stopping_ = false;
+    std::size_t serving_ = 0;
     std::vector<tcp_listener> listeners_;
     intrusive_list<receive_state, served_hook> served_;
-    intrusive_queue<waiter> waiting_;  // for a slot, or for the end
+    intrusive_list<slot_operation> waiting_;  // for a slot, or for the end
     mutable serve_stats own_stats_;
     serve_stats* stats_;
 };

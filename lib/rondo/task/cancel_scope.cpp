@@ -46,10 +46,10 @@ void cancel_scope::bind(std::stop_token token, event_loop& loop) {
         cancel();
         return;
     }
-    binding_.reset(new binding);
-    binding_->scope = this;
-    binding_->loop = &loop;
-    binding_->callback.emplace(std::move(token), binding::on_stop{binding_.get()});
+    binding& made = *bindings_.emplace_back(new binding);
+    made.scope = this;
+    made.loop = &loop;
+    made.callback.emplace(std::move(token), binding::on_stop{&made});
 }
 
 }  // namespace rondo::inline v0

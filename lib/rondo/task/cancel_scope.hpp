@@ -10,6 +10,7 @@
 #include <memory>
 #include <stop_token>
 #include <utility>
+#include <vector>
 
 namespace rondo::inline v0 {
 
@@ -46,8 +47,9 @@ public:
     }
 
     /// Cancels the scope when `token` is asked to stop, from whatever thread; at once if it was
-    /// already. Lasts until the scope dies. `loop` is the awaiting task's, known to
-    /// `(co_await this_context()).loop()`, and must outlive the stop source's last request.
+    /// already. Lasts until the scope dies; several tokens may be bound. `loop` is the awaiting
+    /// task's, known to `(co_await this_context()).loop()`, and must outlive the stop source's
+    /// last request.
     void bind(std::stop_token token, event_loop& loop);
 
 private:
@@ -66,7 +68,7 @@ private:
 
     bool cancelled_ = false;
     detail::intrusive_list<member> members_;
-    std::unique_ptr<binding, unbind> binding_;
+    std::vector<std::unique_ptr<binding, unbind>> bindings_;
 };
 
 /// Protects a clean-up: inside, cancellations from around are not seen, those of scopes opened

@@ -9,7 +9,7 @@ void sleep_operation::start(std::coroutine_handle<> awaiting, context& where) {
         where.loop().make_ready(*this);
         return;
     }
-    where.loop().arm(*this, relative_ ? where.loop().now() + duration_ : deadline_);
+    where.loop().arm(*this, relative_ ? deadline_after(where.loop().now(), duration_) : deadline_);
 }
 
 void sleep_operation::expire() noexcept { where().loop().make_ready(*this); }

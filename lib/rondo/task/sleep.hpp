@@ -79,7 +79,7 @@ inline detail::sleep_operation sleep_until(clock::time_point deadline) noexcept 
 /// Completes after `duration`, counted from this turn of the loop. Throws operation_canceled.
 template <typename Rep, typename Period>
 detail::sleep_operation sleep_for(std::chrono::duration<Rep, Period> duration) noexcept {
-    return detail::sleep_operation(std::chrono::ceil<clock::duration>(duration));
+    return detail::sleep_operation(clock_duration(duration));
 }
 
 /// Lets every task that is ready now run first. Throws operation_canceled.

@@ -64,7 +64,7 @@ public:
 
     task<T> get_return_object() noexcept;
 
-    template <typename Value>
+    template <typename Value = T>
         requires std::is_constructible_v<T, Value&&>
     void return_value(Value&& value) {
         std::construct_at(std::addressof(value_), std::forward<Value>(value));

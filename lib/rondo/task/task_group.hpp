@@ -136,11 +136,24 @@ child<task_group> run_spawned(task_group& group, Function function, Arguments...
 
 }  // namespace detail
 
+namespace detail {
+
+/// The call itself as a task, because a body that is no coroutine may throw before it returns one.
+template <typename Body>
+task<group_body_result<Body>> call_body(Body& body, task_group& group) {
+    auto inner = body(group);
+    std::exception_ptr failure = co_await inner.settle();
+    if (failure) std::rethrow_exception(std::move(failure));
+    co_return inner.take();
+}
+
+}  // namespace detail
+
 template <std::invocable<task_group&> Body>
 task<detail::group_body_result<Body>> with_task_group(Body body) {
     context& here = co_await this_context();
     task_group group(here);
-    auto inner = body(group);
+    auto inner = detail::call_body(body, group);
     std::exception_ptr failure = co_await inner.settle(group.scope_);
     const bool completed = failure == nullptr;
     if (!completed) group.child_failed(failure);

@@ -9,6 +9,22 @@ namespace rondo::inline v0 {
 /// Deadlines are points of the monotonic clock: setting the wall clock moves none of them.
 using clock = std::chrono::steady_clock;
 
+/// `duration` as the clock counts it, rounded up, and as far as it can count.
+template <typename Rep, typename Period>
+constexpr clock::duration clock_duration(std::chrono::duration<Rep, Period> duration) noexcept {
+    using seconds = std::chrono::duration<double>;
+    if (seconds(duration) >= seconds(clock::duration::max())) return clock::duration::max();
+    if (seconds(duration) <= seconds(clock::duration::min())) return clock::duration::min();
+    return std::chrono::ceil<clock::duration>(duration);
+}
+
+/// `duration` from `now` on; never, where that is further than the clock can count.
+constexpr clock::time_point deadline_after(clock::time_point now,
+                                           clock::duration duration) noexcept {
+    if (duration > clock::time_point::max() - now) return clock::time_point::max();
+    return now + duration;
+}
+
 /// One deadline. It is linked into a loop's timers while armed and must be disarmed before it
 /// dies; event_loop::arm and disarm do both.
 class timer {

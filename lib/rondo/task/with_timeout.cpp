@@ -1,7 +1,21 @@
 #include <rondo/task/with_timeout.hpp>
 
-namespace rondo::inline v0::detail {
+namespace rondo::inline v0 {
 
-void throw_timed_out() { throw std::system_error(std::make_error_code(std::errc::timed_out)); }
+operation_timed_out::~operation_timed_out() = default;
 
-}  // namespace rondo::inline v0::detail
+namespace detail {
+
+void throw_timed_out(const std::exception_ptr& cancellation) {
+    std::size_t transferred = 0;
+    try {
+        std::rethrow_exception(cancellation);
+    } catch (const operation_canceled& cut_short) {
+        transferred = cut_short.transferred();
+    }
+    throw operation_timed_out(transferred);
+}
+
+}  // namespace detail
+
+}  // namespace rondo::inline v0

@@ -4,11 +4,29 @@
 #include <rondo/task/cancel_scope.hpp>
 
 #include <chrono>
+#include <cstddef>
 #include <exception>
 #include <system_error>
 #include <utility>
 
 namespace rondo::inline v0 {
+
+/// Thrown by with_timeout() and with_deadline(); code() is std::errc::timed_out.
+class operation_timed_out final : public std::system_error {
+public:
+    explicit operation_timed_out(std::size_t transferred)
+        : std::system_error(std::make_error_code(std::errc::timed_out)),
+          transferred_(transferred) {}
+    operation_timed_out(const operation_timed_out&) noexcept = default;
+    operation_timed_out& operator=(const operation_timed_out&) noexcept = default;
+    ~operation_timed_out() override;
+
+    /// Bytes that the all-or-nothing operation which was cut short had moved before.
+    std::size_t transferred() const noexcept { return transferred_; }
+
+private:
+    std::size_t transferred_;
+};
 
 namespace detail {
 
@@ -30,13 +48,14 @@ private:
     event_loop* loop_;
 };
 
-[[noreturn]] void throw_timed_out();
+/// Throws operation_timed_out in place of `cancellation`, an operation_canceled.
+[[noreturn]] void throw_timed_out(const std::exception_ptr& cancellation);
 
 }  // namespace detail
 
 /// Completes when `operation` does; returns its value. When the deadline passes first, what is
 /// awaited inside fails with operation_canceled, and when all of it has ended, this throws
-/// std::errc::timed_out. A value that came in spite of the deadline is delivered: bytes that were
+/// operation_timed_out. A value that came in spite of the deadline is delivered: bytes that were
 /// received are not lost. A cancellation from around stays operation_canceled.
 template <awaitable A>
 task<await_result_t<A>> with_deadline(clock::time_point deadline, A&& operation) {
@@ -47,7 +66,7 @@ task<await_result_t<A>> with_deadline(clock::time_point deadline, A&& operation)
     std::exception_ptr failure = co_await inner.settle(here);
     if (failure) {
         if (timer.passed() && !here.cancelled() && is_canceled(failure)) {
-            detail::throw_timed_out();
+            detail::throw_timed_out(failure);
         }
         std::rethrow_exception(std::move(failure));
     }
@@ -58,8 +77,7 @@ task<await_result_t<A>> with_deadline(clock::time_point deadline, A&& operation)
 template <typename Rep, typename Period, awaitable A>
 task<await_result_t<A>> with_timeout(std::chrono::duration<Rep, Period> duration, A&& operation) {
     context& here = co_await this_context();
-    const auto deadline =
-        here.loop().now() + std::chrono::ceil<clock::duration>(duration);
+    const auto deadline = deadline_after(here.loop().now(), clock_duration(duration));
     auto inner = with_deadline(deadline, std::forward<A>(operation));
     std::exception_ptr failure = co_await inner.settle(here);
     if (failure) std::rethrow_exception(std::move(failure));

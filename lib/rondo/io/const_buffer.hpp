@@ -3,6 +3,7 @@
 
 #include <rondo/io/chunk.hpp>
 
+#include <concepts>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -15,9 +16,12 @@ namespace rondo::inline v0 {
 class const_buffer {
 public:
     const_buffer() noexcept = default;
-    const_buffer(std::span<const std::byte> bytes) noexcept
-        : data_(bytes.data()), size_(bytes.size()) {}
-    const_buffer(std::span<std::byte> bytes) noexcept : data_(bytes.data()), size_(bytes.size()) {}
+    /// A span, a vector, an array of bytes.
+    template <typename Bytes>
+        requires std::constructible_from<std::span<const std::byte>, const Bytes&>
+    const_buffer(const Bytes& bytes) noexcept
+        : data_(std::span<const std::byte>(bytes).data()),
+          size_(std::span<const std::byte>(bytes).size()) {}
     const_buffer(std::string_view text) noexcept
         : data_(reinterpret_cast<const std::byte*>(text.data())), size_(text.size()) {}
     const_buffer(const std::string& text) noexcept : const_buffer(std::string_view(text)) {}

@@ -138,6 +138,14 @@ void receive_state::set_news(std::int32_t news) noexcept {
     obstacles_ |= news_waiting;
 }
 
+// An error stays: nothing that comes after it could be taken for a clean end.
+std::int32_t receive_state::take_news() noexcept {
+    if (news_ < 0) return news_;
+    const std::int32_t taken = std::exchange(news_, no_news);
+    note_delivery();
+    return taken;
+}
+
 // Something was delivered.
 void receive_state::note_delivery() noexcept {
     if (count_ == 0 && news_ == no_news) {
@@ -209,8 +217,7 @@ void receive_state::wake_closer() noexcept {
 
 chunk receive_state::take_chunk(std::int32_t& reason) noexcept {
     if (count_ == 0) [[unlikely]] {
-        reason = std::exchange(news_, no_news);
-        note_delivery();
+        reason = take_news();
         return {};
     }
     --count_;
@@ -233,11 +240,7 @@ chunk receive_state::take_chunk(std::int32_t& reason) noexcept {
 }
 
 std::int64_t receive_state::take_bytes(std::span<std::byte> buffer) noexcept {
-    if (count_ == 0) {
-        const std::int32_t reason = std::exchange(news_, no_news);
-        note_delivery();
-        return reason;
-    }
+    if (count_ == 0) return take_news();
     std::size_t copied = 0;
     while (count_ != 0 && copied < buffer.size()) {
         const bool owned = owned_size_ != 0;
@@ -281,6 +284,9 @@ void receive_state::close_descriptor() noexcept {
 }
 
 void receive_state::abandon() noexcept {
+    detail::require(scheduler_ == nullptr || scheduler_->on_this_thread(),
+                    "a socket is destroyed on another thread than that of its scheduler; "
+                    "release() it there to move it");
     detail::require(!reading() && sender == nullptr && closer == nullptr,
                     "a socket is destroyed while a task awaits it");
     drop_undelivered();

@@ -7,6 +7,7 @@
 #include <rondo/io/completion_target.hpp>
 #include <rondo/io/operation.hpp>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -108,6 +109,16 @@ public:
     /// What a receive results in when the peer has reset the connection.
     std::int32_t lost_result() const noexcept { return end_on_reset_ ? 0 : -ECONNRESET; }
 
+    /// A name of the peer for error texts: what getpeername(2) said while the kernel knew it.
+    std::array<std::byte, 28> peer_name{};
+    std::uint32_t peer_name_size = 0;
+
+    /// A receive has found the connection lost. Every later one is told so, too: the kernel would
+    /// say it once, and report the end of the stream from then on.
+    void note_lost() noexcept { set_news(lost_result()); }
+    /// The error that waits to be delivered, or has been and lasts; 0 where there is none.
+    int pending_error() const noexcept { return news_ < 0 ? -news_ : 0; }
+
     /// From the start of a receive to its resumption.
     bool reading() const noexcept { return (obstacles_ & reading_now) != 0; }
     void set_reading() noexcept { obstacles_ |= reading_now; }
@@ -149,6 +160,7 @@ private:
     void set_phase(phase next) noexcept;
     void set_news(std::int32_t news) noexcept;
     void note_delivery() noexcept;
+    std::int32_t take_news() noexcept;
     void arm_multishot();
     void arm_copying();
     void drop_undelivered() noexcept;

@@ -93,6 +93,7 @@ public:
     engine& carrier() const noexcept { return *engine_; }
     buffer_pool& buffers() const noexcept { return *buffers_; }
     std::uint32_t turn() const noexcept { return turn_; }
+    bool on_this_thread() const noexcept { return thread_ == std::this_thread::get_id(); }
     scheduler_stats stats() const noexcept;
 
     /// Lets the state be stopped and unbound when the scheduler ends.

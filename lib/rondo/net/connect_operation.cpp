@@ -2,6 +2,7 @@
 #include <rondo/io/scheduler.hpp>
 #include <rondo/net/connect_operation.hpp>
 #include <rondo/net/socket_error.hpp>
+#include <rondo/net/socket_name.hpp>
 #include <rondo/task/operation_canceled.hpp>
 
 #include <liburing.h>
@@ -39,6 +40,7 @@ void connect_operation::await_resume() {
     state_->sender = nullptr;
     if (result_ == -ECANCELED) throw_canceled();
     if (result_ < 0) throw_socket_error("connect", -result_, &remote_);
+    remember_peer(*state_, address_);
 }
 
 }  // namespace rondo::inline v0::detail

@@ -60,14 +60,20 @@ void direct_receive::fell_short() noexcept {
 }
 
 bool receive_bytes_operation::begin(std::coroutine_handle<> awaiting, context& where) {
-    state_->use_on(scheduler::of(where));
+    scheduler& on = scheduler::of(where);
+    state_->use_on(on);
     // No room is filled at once, whatever has arrived, as recv(2) does it.
     const bool at_once = buffer_.empty() && !where.cancelled();
     if (!at_once && (state_->in_use() || where.cancelled())) return wait(awaiting, where, nullptr);
     require(!state_->reading(), "two receives at once on one socket");
-    if (at_once) return false;
-    direct_.begin(awaiting, where);
+    if (at_once && !on.must_yield()) return false;
     state_->set_reading();
+    if (at_once) {
+        where.wait_for(*this, awaiting);
+        on.make_ready(*this);
+    } else {
+        direct_.begin(awaiting, where);
+    }
     return true;
 }
 
@@ -79,7 +85,10 @@ void receive_bytes_operation::collect() noexcept {
     if (state_->direct_reader != nullptr) {
         state_->direct_reader = nullptr;
         result_ = direct_.result();
-        if (result_ == -ECONNRESET) result_ = state_->lost_result();
+        if (result_ == -ECONNRESET) {
+            result_ = state_->lost_result();
+            state_->note_lost();
+        }
     } else if (result_ == 0 && !buffer_.empty()) {
         const auto n = state_->take_bytes(buffer_.first(std::min(buffer_.size(), most_at_once)));
         result_ = static_cast<std::int32_t>(n);
@@ -88,7 +97,7 @@ void receive_bytes_operation::collect() noexcept {
 
 std::size_t receive_bytes_operation::await_resume() {
     collect();
-    if (result_ < 0) throw_failed("recv", state_->descriptor(), -result_);
+    if (result_ < 0) throw_failed("recv", *state_, -result_);
     return static_cast<std::size_t>(result_);
 }
 

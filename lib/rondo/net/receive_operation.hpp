@@ -27,7 +27,7 @@ public:
     [[gnu::always_inline]] chunk await_resume() {
         state_->clear_reading();
         if (result_ > 0) [[likely]] return state_->handed_over(id_, result_);
-        if (ended_in_error()) throw_failed("recv", state_->descriptor(), -result_);
+        if (ended_in_error()) throw_failed("recv", *state_, -result_);
         return take();
     }
     std::error_code error();

@@ -87,7 +87,7 @@ void send_operation::begin(std::coroutine_handle<> awaiting, context& where) {
 }
 
 void send_base::fail() const {
-    throw_failed("send", state_->descriptor(), -result_, sent_);
+    throw_failed("send", *state_, -result_, sent_);
 }
 
 void send_operation::prepare(io_uring_sqe& entry) noexcept {

@@ -1,8 +1,10 @@
+#include <rondo/io/receive_state.hpp>
 #include <rondo/net/socket_name.hpp>
 
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace rondo::inline v0::detail {
 
@@ -35,9 +37,35 @@ std::optional<endpoint> find_remote_endpoint(int descriptor) noexcept {
     return ask(::getpeername, descriptor);
 }
 
-void throw_peer_error(const char* verb, int descriptor, int error, std::size_t transferred) {
-    const auto peer = find_remote_endpoint(descriptor);
+void remember_peer(receive_state& state, const socket_address& name) noexcept {
+    std::memcpy(state.peer_name.data(), name.data(), name.size());
+    state.peer_name_size = name.size();
+}
+
+void remember_peer(receive_state& state) noexcept {
+    socket_address name;
+    if (::getpeername(state.descriptor(), name.data(), name.size_pointer()) != 0) return;
+    remember_peer(state, name);
+}
+
+std::optional<endpoint> peer_of(const receive_state& state) noexcept {
+    if (state.peer_name_size == 0) return find_remote_endpoint(state.descriptor());
+    socket_address name;
+    std::memcpy(name.data(), state.peer_name.data(), state.peer_name_size);
+    *name.size_pointer() = state.peer_name_size;
+    return name.to_endpoint();
+}
+
+void throw_peer_error(const char* verb, const receive_state& state, int error,
+                      std::size_t transferred) {
+    const auto peer = peer_of(state);
     throw_socket_error(verb, error, peer ? &*peer : nullptr, transferred);
+}
+
+connection_lost lost_error(const char* verb, const receive_state& state, int error,
+                           std::size_t transferred) {
+    const auto peer = peer_of(state);
+    return connection_lost(verb, error, peer ? &*peer : nullptr, transferred);
 }
 
 }  // namespace rondo::inline v0::detail

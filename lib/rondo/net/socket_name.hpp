@@ -9,6 +9,10 @@
 #include <cstddef>
 #include <optional>
 
+namespace rondo::inline v0 {
+class receive_state;
+}
+
 namespace rondo::inline v0::detail {
 
 /// getsockname(2). Throws socket_error.
@@ -18,20 +22,28 @@ endpoint remote_endpoint_of(int descriptor);
 /// The same, nothing where the kernel does not know (any more).
 std::optional<endpoint> find_remote_endpoint(int descriptor) noexcept;
 
+/// Keeps what getpeername(2) says in the state. Where it fails nothing is kept.
+void remember_peer(receive_state& state) noexcept;
+void remember_peer(receive_state& state, const socket_address& name) noexcept;
+/// The kept name, or what getpeername(2) says now; nothing where neither is known.
+std::optional<endpoint> peer_of(const receive_state& state) noexcept;
+
 /// Throws a socket_error that names the verb and the peer.
-[[noreturn]] void throw_peer_error(const char* verb, int descriptor, int error,
+[[noreturn]] void throw_peer_error(const char* verb, const receive_state& state, int error,
                                    std::size_t transferred);
+/// A connection_lost that does.
+connection_lost lost_error(const char* verb, const receive_state& state, int error,
+                           std::size_t transferred);
 
 /// Throws what an operation on a connected socket failed with: operation_canceled, or a
 /// socket_error that names the verb and the peer. Inlined: to unwind a frame costs 200 ns, and the
 /// frequent two are thrown from the awaiting coroutine itself.
-[[noreturn, gnu::always_inline]] inline void throw_failed(const char* verb, int descriptor,
-                                                          int error,
+[[noreturn, gnu::always_inline]] inline void throw_failed(const char* verb,
+                                                          const receive_state& state, int error,
                                                           std::size_t transferred = 0) {
     if (error == ECANCELED) throw operation_canceled(transferred);
-    // The kernel no longer knows the peer of a lost connection.
-    if (is_connection_lost(error)) throw connection_lost(verb, error, nullptr, transferred);
-    throw_peer_error(verb, descriptor, error, transferred);
+    if (is_connection_lost(error)) throw lost_error(verb, state, error, transferred);
+    throw_peer_error(verb, state, error, transferred);
 }
 
 }  // namespace rondo::inline v0::detail

@@ -39,6 +39,9 @@ task<released_socket> release_socket(owned_receive_state state) {
     co_await quiesce(*state);
     released_socket released;
     released.received = state->take_all();
+    if (const int pending = state->pending_error()) {
+        released.error = std::error_code(pending, std::generic_category());
+    }
     released.descriptor.reset(state.release()->surrender());
     co_return released;
 }
@@ -78,7 +81,7 @@ void tcp_socket::shutdown(shutdown_mode mode) {
                                                    : SHUT_RDWR;
     // The plain call: as a ring operation it would wake a kernel worker thread.
     if (::shutdown(descriptor(), how) != 0) {
-        detail::throw_failed("shutdown", descriptor(), errno);
+        detail::throw_failed("shutdown", *state_, errno);
     }
 }
 

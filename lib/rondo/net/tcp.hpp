@@ -17,6 +17,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,7 @@ enum class shutdown_mode : std::uint8_t { receive, send, both };  ///< shutdown(
 struct released_socket {
     detail::unique_fd descriptor;
     std::vector<std::byte> received;  ///< arrived and not yet read
+    std::error_code error;            ///< what ended the connection meanwhile; read it after them
 };
 
 namespace detail {
@@ -163,6 +165,10 @@ public:
 
     bool is_open() const noexcept { return state_ != nullptr; }
     int descriptor() const noexcept { return state_->descriptor(); }
+
+    /// Asks the kernel for the peer's name now, so that errors can tell it when the connection is
+    /// lost; then the kernel no longer knows. connect() and tcp_serve() do it by themselves.
+    void remember_peer() noexcept { detail::remember_peer(*state_); }
 
     /// For the library's servers and tests.
     receive_state& state() noexcept { return *state_; }

@@ -251,6 +251,29 @@ TEST_CASE("a reset while armed comes after the data that came before it",
     });
 }
 
+TEST_CASE("a reset is thrown again by every later recv", "[io][receive_state][tcp]") {
+    const bool leased = GENERATE(false, true);
+    const bool armed = GENERATE(false, true);
+    test::run([&]() -> task<> {
+        raw_pair pair = connected_to_raw_peer();
+        if (armed) co_await arm(pair.socket, pair.peer);
+        pair.peer.reset();
+        std::array<std::byte, 16> buffer{};
+        // Each form after each.
+        for (const bool by_lease : {leased, leased, !leased, !leased, leased}) {
+            std::error_code error;
+            if (by_lease) {
+                const auto received = co_await as_result(pair.socket.recv());
+                error = received.error();
+            } else {
+                const auto received = co_await as_result(pair.socket.recv(buffer));
+                error = received.error();
+            }
+            CHECK(error == std::errc::connection_reset);
+        }
+    });
+}
+
 // --- buffers run out -------------------------------------------------------------------------
 
 TEST_CASE("a pool that was found empty grows, and the waiting reader gets its data",
@@ -820,6 +843,40 @@ TEST_CASE("release() while the receive is being stopped waits for its end",
         const std::string rest = co_await read_exactly(again, 4 - got.size());
         got += rest;
         CHECK(got == "kept");
+    });
+}
+
+TEST_CASE("release() tells of a reset that nobody has read", "[io][receive_state][tcp]") {
+    test::run([]() -> task<> {
+        raw_pair pair = connected_to_raw_peer();
+        co_await arm(pair.socket, pair.peer);
+        const bool armed = pair.socket.state().current_phase() == phase::armed;
+        pair.peer.reset();
+        co_await eventually([&] { return pair.socket.state().current_phase() == phase::idle; });
+        released_socket released = co_await pair.socket.release();
+        CHECK(released.received.empty());
+        if (released.error) {
+            CHECK(released.error == std::errc::connection_reset);
+        } else {
+            // No request was there to take it out of the kernel.
+            CHECK((!armed || faulty()));
+            raw_peer descriptor(std::move(released.descriptor));
+            CHECK(descriptor.was_reset());
+        }
+    });
+}
+
+TEST_CASE("release() of a connection that was not reset tells no error",
+          "[io][receive_state][tcp]") {
+    const bool ended = GENERATE(false, true);
+    test::run([&]() -> task<> {
+        raw_pair pair = connected_to_raw_peer();
+        co_await arm(pair.socket, pair.peer);
+        pair.peer.send("unread");
+        if (ended) pair.peer.finish();
+        co_await some_turns();
+        const released_socket released = co_await pair.socket.release();
+        CHECK_FALSE(released.error);
     });
 }
 

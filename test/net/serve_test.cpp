@@ -6,6 +6,7 @@
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/result.hpp>
 #include <rondo/task/task_group.hpp>
+#include <rondo/task/with_timeout.hpp>
 
 #include <support/child_process.hpp>
 #include <support/eventually.hpp>
@@ -20,7 +21,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -42,6 +46,23 @@ task<bool> echoes(tcp_socket& socket, std::string message) {
     auto back = co_await as_result(read_exactly(socket, message.size()));
     co_return back && *back == message;
 }
+
+std::size_t open_descriptors() {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+bool refuses(const endpoint& where) {
+    try {
+        raw_peer::connect_to(where);
+    } catch (const std::system_error& error) {
+        return error.code() == std::errc::connection_refused;
+    }
+    return false;
+}
+
+// The other side has let go of the connection, in whichever way.
+bool dropped(raw_peer& peer) { return peer.was_reset() || peer.at_end(); }
 
 std::string message_of(const std::exception_ptr& failure) {
     try {
@@ -199,6 +220,29 @@ TEST_CASE("a hook that throws does not end the server", "[net][serve][tcp]") {
     });
 }
 
+TEST_CASE("the failure of an accepted connection names its peer", "[net][serve][tcp]") {
+    test::run([]() -> task<> {
+        test_server server;
+        std::string peer_name;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> { co_await serve(server, any_port, test::echo); });
+            const endpoint where = co_await listening(server);
+            raw_peer peer = raw_peer::connect_to(where);
+            peer_name = peer.local_endpoint().to_string();
+            co_await eventually([&] { return server.stats.serving == 1; });
+            co_await some_turns();
+            peer.reset();
+            co_await eventually([&] { return !server.failures.empty(); });
+            server.stop.request();
+        });
+        REQUIRE(server.failures.size() == 1);
+        const std::string text = message_of(server.failures[0]);
+        CHECK(text.starts_with("recv"));
+        CHECK(text.find(peer_name) != std::string::npos);
+        CHECK(text.find("Connection reset by peer") != std::string::npos);
+    });
+}
+
 TEST_CASE("without a hook a failed connection is logged, a reset one is not",
           "[net][serve][tcp]") {
     std::string logged;
@@ -328,6 +372,146 @@ TEST_CASE("a server cancelled at its limit starts nobody beyond it", "[net][serv
         });
         CHECK(outcome == std::errc::operation_canceled);
         CHECK(server.stats.most_serving == 1);
+    });
+}
+
+TEST_CASE("a server cancelled at its limit runs no handler for who waits", "[net][serve][tcp]") {
+    test::run([]() -> task<> {
+        test_server server;
+        serve_options options;
+        options.max_connections = 1;
+        cancel_scope scope;
+        std::error_code outcome;
+        int entered = 0;
+        bool cleaned_up = false;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> {
+                const auto handler = [&](tcp_socket) -> task<> {
+                    ++entered;
+                    co_await shield(eventually([&] { return cleaned_up; }));
+                };
+                auto result =
+                    co_await as_result(scope.run(serve(server, any_port, handler, options)));
+                outcome = result.error();
+            });
+            const endpoint where = co_await listening(server);
+            const raw_peer served = raw_peer::connect_to(where);
+            co_await eventually([&] { return entered == 1; });
+            const raw_peer waits = raw_peer::connect_to(where);
+            co_await some_turns();
+            scope.cancel();
+            co_await some_turns();
+            CHECK_FALSE(outcome);  // somebody is still served
+            cleaned_up = true;
+            co_await eventually([&] { return static_cast<bool>(outcome); });
+        });
+        CHECK(outcome == std::errc::operation_canceled);
+        CHECK(entered == 1);
+        CHECK(server.stats.accepted == 1);
+    });
+}
+
+TEST_CASE("a limit of 0 serves nobody, and a deadline ends the server", "[net][serve][tcp]") {
+    test::run([]() -> task<> {
+        std::optional<raw_peer> waits;
+        serve_stats stats;
+        serve_options options;
+        options.max_connections = 0;
+        options.stats = &stats;
+        options.on_listening = [&](std::span<const endpoint> where) {
+            waits = raw_peer::connect_to(where[0]);
+            waits->send("hello");
+        };
+        const auto outcome = co_await as_result(with_timeout(
+            std::chrono::milliseconds(20), tcp_serve(any_port, test::echo, options)));
+        CHECK(outcome.error() == std::errc::timed_out);
+        REQUIRE(waits);
+        CHECK(waits->read().empty());
+        CHECK(stats.accepted == 0);
+    });
+}
+
+// Without faults: they delay the end of an accept for longer than the test waits for it.
+TEST_CASE("at its limit a server with two listeners holds no further connection",
+          "[net][serve]") {
+    test::run([]() -> task<> {
+        test_server server;
+        serve_options options;
+        options.max_connections = 1;
+        constexpr std::size_t clients = 7;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> {
+                co_await serve(server, "localhost:0", test::echo, options);
+            });
+            co_await listening(server);
+            REQUIRE(server.endpoints.size() == 2);
+            co_await some_turns();
+            const std::size_t before = open_descriptors();
+            std::vector<raw_peer> peers;
+            peers.push_back(raw_peer::connect_to(server.endpoints[0]));
+            co_await eventually([&] { return server.stats.serving == 1; });
+            co_await some_turns();
+            while (peers.size() < clients) {
+                peers.push_back(raw_peer::connect_to(server.endpoints[peers.size() % 2]));
+            }
+            co_await some_turns();
+            CHECK(open_descriptors() == before + clients + 1);
+            std::size_t echoed = 0;
+            for (raw_peer& peer : peers) {
+                group.spawn([&]() -> task<> {
+                    peer.send("hello");
+                    const bool back = co_await eventually([&] { return peer.reads("hello"); });
+                    CHECK(back);
+                    CHECK(server.stats.serving <= 1);
+                    peer.close();
+                    ++echoed;
+                });
+            }
+            co_await eventually([&] { return echoed == clients; });
+            server.stop.request();
+        });
+        CHECK(server.stats.accepted == clients);
+        CHECK(server.stats.most_serving == 1);
+        CHECK(server.failures.empty());
+    });
+}
+
+TEST_CASE("of two servers with the same stats one ends while the other goes on",
+          "[net][serve][tcp]") {
+    test::run([]() -> task<> {
+        test_server stays;
+        cancel_scope scope;
+        std::optional<endpoint> where;
+        std::error_code outcome;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> { co_await serve(stays, any_port, test::echo); });
+            group.spawn([&]() -> task<> {
+                serve_options options;
+                options.stats = &stays.stats;
+                options.on_listening = [&](std::span<const endpoint> locals) {
+                    where = locals[0];
+                };
+                const auto result =
+                    co_await as_result(scope.run(tcp_serve(any_port, test::echo, options)));
+                outcome = result.error();
+            });
+            const endpoint first = co_await listening(stays);
+            co_await eventually([&] { return where.has_value(); });
+            tcp_socket client = co_await tcp_connect(first);
+            const raw_peer other = raw_peer::connect_to(*where);
+            co_await eventually([&] { return stays.stats.serving == 2; });
+            scope.cancel();
+            const bool ended =
+                co_await eventually([&] { return static_cast<bool>(outcome); });
+            CHECK(ended);
+            CHECK(stays.stats.serving == 1);
+            const bool echoed = co_await echoes(client, "still there");
+            CHECK(echoed);
+            stays.stop.request();
+        });
+        CHECK(outcome == std::errc::operation_canceled);
+        CHECK(stays.ended);
+        CHECK(stays.stats.accepted == 2);
     });
 }
 
@@ -526,6 +710,48 @@ TEST_CASE("stopped under load a server echoes every byte it has received", "[net
         std::size_t client_received = 0;
         for (const counts& each : of) client_received += each.echoed;
         CHECK(client_received == server_received);
+    });
+}
+
+TEST_CASE("a server stopped at its limit refuses newcomers while it drains",
+          "[net][serve][tcp]") {
+    test::run([]() -> task<> {
+        test_server server;
+        serve_options options;
+        options.max_connections = 1;
+        bool go_on = false;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> {
+                const auto handler = [&](tcp_socket peer) -> task<> {
+                    co_await eventually([&] { return go_on; });
+                    co_await peer.send("bye");
+                };
+                co_await serve(server, "localhost:0", handler, options);
+            });
+            co_await listening(server);
+            raw_peer served = raw_peer::connect_to(server.endpoints[0]);
+            co_await eventually([&] { return server.stats.serving == 1; });
+            std::vector<raw_peer> backlog;
+            for (int i = 0; i < 4; ++i) {
+                backlog.push_back(raw_peer::connect_to(server.endpoints[i % 2]));
+            }
+            co_await some_turns();
+            server.stop.request();
+            for (const endpoint& where : server.endpoints) {
+                const bool refused = co_await eventually([&] { return refuses(where); });
+                CHECK(refused);
+            }
+            CHECK_FALSE(server.ended);  // somebody is still served
+            go_on = true;
+            const bool said = co_await eventually([&] { return served.reads("bye"); });
+            CHECK(said);
+            for (raw_peer& peer : backlog) {
+                const bool gone = co_await eventually([&] { return dropped(peer); });
+                CHECK(gone);
+            }
+        });
+        CHECK(server.ended);
+        CHECK(server.stats.accepted == 1);
     });
 }
 

@@ -3,7 +3,9 @@
 #include <rondo/io/scheduler.hpp>
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/result.hpp>
+#include <rondo/task/sleep.hpp>
 #include <rondo/task/task_group.hpp>
+#include <rondo/task/when_all.hpp>
 
 #include <support/child_process.hpp>
 #include <support/eventually.hpp>
@@ -17,8 +19,11 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
+#include <span>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -310,6 +315,61 @@ TEST_CASE("a chunk outlives its scheduler, and to_owned() keeps the bytes anywhe
     CHECK(owned);
 }
 
+TEST_CASE("bytes in a vector are sent as they are, alone and with others", "[net][tcp]") {
+    test::run([]() -> task<> {
+        tcp_pair pair = co_await connected_pair();
+        const std::string text = pattern(100);
+        const auto bytes = std::as_bytes(std::span(text));
+        std::vector<std::byte> data(bytes.begin(), bytes.end());
+        const std::vector<std::byte> constant = data;
+        co_await pair.a.send(data);
+        co_await pair.a.send(constant);
+        co_await pair.a.send("and ", constant, data);
+        pair.a.shutdown(shutdown_mode::send);
+        const std::string got = co_await read_to_end(pair.b);
+        CHECK(got == text + text + "and " + text + text);
+    });
+}
+
+TEST_CASE("receiving into no room again and again lets others run", "[net][tcp]") {
+    test::run([]() -> task<> {
+        tcp_pair pair = co_await connected_pair();
+        bool other_ended = false;
+        const auto other = [&]() -> task<> {
+            for (int i = 0; i < 10; ++i) co_await yield();
+            other_ended = true;
+        };
+        const auto receiver = [&]() -> task<> {
+            for (int i = 0; i < 1'000'000 && !other_ended; ++i) {
+                co_await pair.a.recv(std::span<std::byte>());
+            }
+            CHECK(other_ended);
+        };
+        co_await when_all(receiver(), other());
+    });
+}
+
+TEST_CASE("a reset connection's error names the peer it was connected to", "[net][tcp]") {
+    test::run([]() -> task<> {
+        tcp_listener listener = listen_on_loopback();
+        const std::string peer_name = listener.local_endpoint().to_string();
+        tcp_socket client = co_await tcp_connect(listener.local_endpoint());
+        tcp_socket accepted = co_await accept_one(listener);
+        accepted.set(linger{std::chrono::seconds(0)});
+        co_await accepted.close();
+        // The kernel has forgotten the peer's name by now.
+        std::string text;
+        try {
+            co_await client.recv();
+        } catch (const socket_error& error) {
+            CHECK(error.code() == std::errc::connection_reset);
+            text = error.what();
+        }
+        CHECK(text.starts_with("recv"));
+        CHECK(text.find(peer_name) != std::string::npos);
+    });
+}
+
 // --- shutdown --------------------------------------------------------------------------------
 
 TEST_CASE("shutdown(send) ends the stream there and leaves the way back open", "[net][tcp]") {
@@ -548,6 +608,15 @@ TEST_CASE("a socket destroyed while a task awaits it is misuse", "[net][tcp_misu
             co_await some_turns();
             pair.a = tcp_socket();
         });
+    });
+}
+
+TEST_CASE("an armed socket destroyed on another thread is misuse", "[net][tcp_misuse]") {
+    check_misuse("a socket is destroyed on another thread", []() -> task<> {
+        raw_pair pair = connected_to_raw_peer();
+        pair.peer.send("x");
+        const std::string got = co_await read_exactly(pair.socket, 1);  // armed from here on
+        std::thread([&] { const tcp_socket gone = std::move(pair.socket); }).join();
     });
 }
 

@@ -1,3 +1,4 @@
+#include <support/eventually.hpp>
 #include <support/harness.hpp>
 #include <support/thrown_by.hpp>
 
@@ -116,6 +117,33 @@ task<> outcomes_as_values() {
 
 TEST_CASE("sleep and yield that complete have no error", "[sleep][yield]") {
     test::run(outcomes_as_values);
+}
+
+task<> sleep_until_cancelled(detail::sleep_operation sleep) {
+    scheduler& loop = co_await this_scheduler();
+    cancel_scope scope;
+    bool ended = false;
+    auto sleeper = [&]() -> task<> {
+        const auto slept = co_await as_result(scope.run(std::move(sleep)));
+        CHECK(slept.error() == std::errc::operation_canceled);
+        ended = true;
+    };
+    auto canceller = [&]() -> task<> {
+        co_await test::some_turns();
+        CHECK_FALSE(ended);
+        scope.cancel();
+    };
+    co_await when_all(sleeper(), canceller());
+    CHECK(loop.stats().timers == 0);
+}
+
+TEST_CASE("A sleep longer than the clock can tell lasts until it is cancelled",
+          "[sleep][cancellation]") {
+    test::run([]() -> task<> {
+        co_await sleep_until_cancelled(sleep_for(std::chrono::hours::max()));
+        co_await sleep_until_cancelled(sleep_for(std::chrono::nanoseconds::max()));
+        co_await sleep_until_cancelled(sleep_until(rondo::clock::time_point::max()));
+    });
 }
 
 }  // namespace

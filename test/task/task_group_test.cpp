@@ -311,4 +311,29 @@ TEST_CASE("A cancellation from around reaches body and children and comes out",
     test::run(cancelled_from_around);
 }
 
+task<> body_that_fails_before_it_has_a_task(int& cut) {
+    // No coroutine: what it throws comes out of the call itself.
+    const auto body = [&](task_group& group) -> task<> {
+        group.spawn([&] { return sleep_and_note(cut); });
+        throw std::runtime_error("before the task");
+    };
+    scheduler& loop = co_await this_scheduler();
+    const std::size_t before = loop.stats().live_tasks;
+    std::string text;
+    try {
+        co_await with_task_group(body);
+    } catch (const std::runtime_error& error) {
+        text = error.what();
+    }
+    CHECK(text == "before the task");
+    CHECK(cut == 2);
+    CHECK(loop.stats().live_tasks == before);
+}
+
+TEST_CASE("A body that throws before it returns a task has its children cancelled and joined",
+          "[task_group]") {
+    int cut = 0;
+    test::run([&] { return body_that_fails_before_it_has_a_task(cut); });
+}
+
 }  // namespace

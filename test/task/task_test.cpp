@@ -218,4 +218,25 @@ task<> frames_come_back() {
 
 TEST_CASE("The frame of an ended task is used again", "[task]") { test::run(frames_come_back); }
 
+struct position {
+    int line;
+    std::string file;
+};
+task<position> braced_aggregate() { co_return {12, "main.cpp"}; }
+task<std::pair<int, std::unique_ptr<int>>> braced_pair() {
+    co_return {1, std::make_unique<int>(2)};
+}
+task<> braced_values() {
+    const position where = co_await braced_aggregate();
+    CHECK(where.line == 12);
+    CHECK(where.file == "main.cpp");
+    const auto pair = co_await braced_pair();
+    CHECK(pair.first == 1);
+    CHECK(*pair.second == 2);
+}
+
+TEST_CASE("A task returns a value that is written in braces", "[task]") {
+    test::run(braced_values);
+}
+
 }  // namespace

@@ -1,5 +1,8 @@
 #include <support/eventually.hpp>
 #include <support/harness.hpp>
+#include <support/raw_peer.hpp>
+#include <support/receiving.hpp>
+#include <support/tcp_pair.hpp>
 #include <support/thrown_by.hpp>
 
 #include <rondo/io/scheduler.hpp>
@@ -14,6 +17,9 @@
 #include <chrono>
 #include <memory>
 #include <stdexcept>
+#include <string>
+#include <system_error>
+#include <type_traits>
 
 using namespace rondo;
 using namespace std::chrono_literals;
@@ -161,6 +167,50 @@ task<> shielded_work_ends_first() {
 
 TEST_CASE("A deadline waits for what is shielded from it", "[with_timeout]") {
     test::run(shielded_work_ends_first);
+}
+
+task<> forever_is_not_the_past() {
+    std::error_code e = co_await thrown_by(with_timeout(std::chrono::nanoseconds::max(),
+                                                        some_turns()));
+    CHECK(e == std::error_code());
+    e = co_await thrown_by(with_timeout(std::chrono::hours::max(), some_turns()));
+    CHECK(e == std::error_code());
+    e = co_await thrown_by(with_deadline(rondo::clock::time_point::max(), some_turns()));
+    CHECK(e == std::error_code());
+    // The real one still passes.
+    e = co_await thrown_by(with_timeout(std::chrono::hours::max(),
+                                        with_timeout(1ms, sleep_for(1h))));
+    CHECK(e == timed_out);
+}
+
+TEST_CASE("A timeout longer than the clock can tell never passes", "[with_timeout]") {
+    test::run(forever_is_not_the_past);
+}
+
+static_assert(std::is_base_of_v<std::system_error, operation_timed_out>);
+
+task<> send_cut_short() {
+    test::tcp_pair pair = co_await test::narrow_pair();
+    const std::string data = test::pattern(16'000'000);
+    std::error_code error;
+    std::size_t transferred = 0;
+    try {
+        co_await with_timeout(20ms, pair.a.send(data));
+    } catch (const operation_timed_out& cut) {
+        error = cut.code();
+        transferred = cut.transferred();
+    }
+    CHECK(error == timed_out);
+    if (!test::faulty()) CHECK(transferred > 0);
+    pair.a.shutdown(shutdown_mode::send);
+    const std::string got = co_await test::read_to_end(pair.b);
+    CHECK(got.size() == transferred);
+    CHECK((got == data.substr(0, transferred)));
+}
+
+TEST_CASE("A send that its deadline cuts short tells how much the peer will read",
+          "[with_timeout][tcp]") {
+    test::run(send_cut_short);
 }
 
 }  // namespace

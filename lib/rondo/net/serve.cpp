@@ -158,6 +158,7 @@ task<tcp_socket> tcp_server::next(tcp_listener& listener) {
         }
         if (!out_of_resources(accepted.error())) {
             if (stopping_) co_return tcp_socket();
+            if (accepted.error() == std::errc::operation_canceled) throw_canceled();
             const endpoint local = listener.local_endpoint();
             throw_socket_error("accept", accepted.error().value(), &local);
         }

@@ -18,6 +18,13 @@ bool receive_chunk_operation::ended_in_error() noexcept {
     return result_ < 0;
 }
 
+bool receive_chunk_operation::cancelled() const noexcept { return result_ == -ECANCELED; }
+bool receive_chunk_operation::lost() const noexcept { return is_connection_lost(-result_); }
+connection_lost receive_chunk_operation::lost_error() const {
+    return detail::lost_error("recv", *state_, -result_, 0);
+}
+void receive_chunk_operation::fail() const { throw_peer_error("recv", *state_, -result_, 0); }
+
 // What had arrived before, or nothing at the end of the stream.
 chunk receive_chunk_operation::take() noexcept { return state_->take_chunk(result_); }
 

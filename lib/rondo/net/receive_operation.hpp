@@ -4,6 +4,7 @@
 #include <rondo/io/chunk.hpp>
 #include <rondo/io/receive_state.hpp>
 #include <rondo/net/socket_name.hpp>
+#include <rondo/task/operation_canceled.hpp>
 
 #include <coroutine>
 #include <cstddef>
@@ -27,13 +28,21 @@ public:
     [[gnu::always_inline]] chunk await_resume() {
         state_->clear_reading();
         if (result_ > 0) [[likely]] return state_->handed_over(id_, result_);
-        if (ended_in_error()) throw_failed("recv", *state_, -result_);
+        if (ended_in_error()) [[unlikely]] {
+            if (cancelled()) throw operation_canceled();
+            if (lost()) throw lost_error();
+            fail();
+        }
         return take();
     }
     std::error_code error();
 
 private:
     bool ended_in_error() noexcept;
+    bool cancelled() const noexcept;
+    bool lost() const noexcept;
+    connection_lost lost_error() const;
+    [[noreturn]] void fail() const;
     chunk take() noexcept;
 };
 

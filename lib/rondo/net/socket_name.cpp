@@ -1,5 +1,6 @@
 #include <rondo/io/receive_state.hpp>
 #include <rondo/net/socket_name.hpp>
+#include <rondo/task/operation_canceled.hpp>
 
 #include <sys/socket.h>
 
@@ -66,6 +67,13 @@ connection_lost lost_error(const char* verb, const receive_state& state, int err
                            std::size_t transferred) {
     const auto peer = peer_of(state);
     return connection_lost(verb, error, peer ? &*peer : nullptr, transferred);
+}
+
+void throw_failed(const char* verb, const receive_state& state, int error,
+                  std::size_t transferred) {
+    if (error == ECANCELED) throw operation_canceled(transferred);
+    if (is_connection_lost(error)) throw lost_error(verb, state, error, transferred);
+    throw_peer_error(verb, state, error, transferred);
 }
 
 }  // namespace rondo::inline v0::detail

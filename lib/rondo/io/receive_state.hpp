@@ -36,6 +36,52 @@ public:
         stopping,  ///< armed or copying, and its cancel is on the way
     };
 
+private:
+    // What keeps a receive from simply waiting: bits of obstacles_.
+    static constexpr std::uint8_t reading_now = 1;   // another receive
+    static constexpr std::uint8_t nothing_armed = 2;  // phase_ is idle
+    static constexpr std::uint8_t news_waiting = 4;   // chunks or news_
+
+    static constexpr std::int32_t no_news = 1;
+    static constexpr unsigned most_left_over = 4;  // chunks unread for a whole turn
+    static constexpr std::size_t limit_in_buffers = 8;
+    static constexpr std::uint32_t copy_size = 4096;
+
+public:
+    // Who awaits this socket; at most one each. Set and cleared by the operations themselves.
+    // Those who wait for news are forgotten once they are in the ready queue.
+    lease_waiter* lease_reader = nullptr;  ///< waits for a chunk
+    operation* sender = nullptr;           ///< until it is resumed
+
+private:
+    // Beside the two above: all that a message touches lies in two cache lines.
+    scheduler* scheduler_ = nullptr;
+    buffer_pool* pool_ = nullptr;  // the scheduler's
+    int descriptor_;               // set once
+    phase phase_ = phase::idle;
+    std::uint8_t obstacles_ = nothing_armed;
+    bool orphaned_ = false;
+    bool end_on_reset_ = false;
+    bool starved_ = false;  // the pool had no buffer when data came, and could not grow
+    std::uint16_t first_ = buffer_pool::no_buffer;
+    std::uint16_t last_ = buffer_pool::no_buffer;
+    std::uint16_t count_ = 0;  // chunks undelivered, the owned one included
+    std::uint16_t left_over_ = 0;
+    std::uint32_t offset_ = 0;  // bytes of the first chunk that were copied out already
+    std::uint32_t turn_ = 0;
+    std::int32_t news_ = no_news;
+    std::uint32_t owned_size_ = 0;
+    std::byte* owned_ = nullptr;  // the copying receive's memory; undelivered when owned_size_ > 0
+
+public:
+    receive_waiter* copy_reader = nullptr;  ///< waits to copy what has arrived
+    operation* direct_reader = nullptr;     ///< has a one-shot receive of its own in the kernel
+    waiter* closer = nullptr;               ///< waits for quiet(), see wait_quiet_operation
+
+    /// A name of the peer for error texts: what getpeername(2) said while the kernel knew it.
+    std::array<std::byte, 28> peer_name{};
+    std::uint32_t peer_name_size = 0;
+
     static receive_state* make(int descriptor);
     void operator delete(void* memory) noexcept;
 
@@ -92,14 +138,6 @@ public:
     void complete(std::int32_t result, std::uint32_t flags) noexcept override;
     void attend() noexcept override;
 
-    // Who awaits this socket; at most one each. Set and cleared by the operations themselves.
-    // Those who wait for news are forgotten once they are in the ready queue.
-    lease_waiter* lease_reader = nullptr;   ///< waits for a chunk
-    receive_waiter* copy_reader = nullptr;  ///< waits to copy what has arrived
-    operation* direct_reader = nullptr;     ///< has a one-shot receive of its own in the kernel
-    operation* sender = nullptr;            ///< until it is resumed
-    waiter* closer = nullptr;               ///< waits for quiet(), see wait_quiet_operation
-
     /// What has arrived goes straight to the waiting reader, if that is all there is to do: the
     /// way of almost every completion. Returns the reader, to be made ready, or null.
     lease_waiter* hand_over(std::int32_t result, std::uint32_t flags) noexcept;
@@ -108,10 +146,6 @@ public:
     void set_end_on_reset(bool enabled) noexcept { end_on_reset_ = enabled; }
     /// What a receive results in when the peer has reset the connection.
     std::int32_t lost_result() const noexcept { return end_on_reset_ ? 0 : -ECONNRESET; }
-
-    /// A name of the peer for error texts: what getpeername(2) said while the kernel knew it.
-    std::array<std::byte, 28> peer_name{};
-    std::uint32_t peer_name_size = 0;
 
     /// A receive has found the connection lost. Every later one is told so, too: the kernel would
     /// say it once, and report the end of the stream from then on.
@@ -139,16 +173,6 @@ public:
     waiter* take_reader() noexcept;
 
 private:
-    // What keeps a receive from simply waiting: bits of obstacles_.
-    static constexpr std::uint8_t reading_now = 1;   // another receive
-    static constexpr std::uint8_t nothing_armed = 2;  // phase_ is idle
-    static constexpr std::uint8_t news_waiting = 4;   // chunks or news_
-
-    static constexpr std::int32_t no_news = 1;
-    static constexpr unsigned most_left_over = 4;  // chunks unread for a whole turn
-    static constexpr std::size_t limit_in_buffers = 8;
-    static constexpr std::uint32_t copy_size = 4096;
-
     explicit receive_state(int descriptor) noexcept : descriptor_(descriptor) {}
     ~receive_state();
 
@@ -165,26 +189,6 @@ private:
     void arm_copying();
     void drop_undelivered() noexcept;
     void close_descriptor() noexcept;
-
-    // Set once.
-    int descriptor_;
-    // Its scheduler's thread.
-    phase phase_ = phase::idle;
-    std::uint8_t obstacles_ = nothing_armed;
-    bool orphaned_ = false;
-    bool end_on_reset_ = false;
-    bool starved_ = false;  // the pool had no buffer when data came, and could not grow
-    std::uint16_t first_ = buffer_pool::no_buffer;
-    std::uint16_t last_ = buffer_pool::no_buffer;
-    std::uint16_t count_ = 0;  // chunks undelivered, the owned one included
-    std::uint16_t left_over_ = 0;
-    std::uint32_t offset_ = 0;  // bytes of the first chunk that were copied out already
-    std::uint32_t turn_ = 0;
-    std::int32_t news_ = no_news;
-    std::uint32_t owned_size_ = 0;
-    std::byte* owned_ = nullptr;  // the copying receive's memory; undelivered when owned_size_ > 0
-    scheduler* scheduler_ = nullptr;
-    buffer_pool* pool_ = nullptr;  // the scheduler's
 };
 
 /// A task that waits for news of a receive_state.

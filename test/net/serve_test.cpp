@@ -732,7 +732,7 @@ TEST_CASE("a server stopped at its limit refuses newcomers while it drains",
             raw_peer served = raw_peer::connect_to(server.endpoints[0]);
             co_await eventually([&] { return server.stats.serving == 1; });
             std::vector<raw_peer> backlog;
-            for (int i = 0; i < 4; ++i) {
+            for (std::size_t i = 0; i < 4; ++i) {
                 backlog.push_back(raw_peer::connect_to(server.endpoints[i % 2]));
             }
             co_await some_turns();

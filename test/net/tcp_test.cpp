@@ -355,7 +355,7 @@ TEST_CASE("a reset connection's error names the peer it was connected to", "[net
         const std::string peer_name = listener.local_endpoint().to_string();
         tcp_socket client = co_await tcp_connect(listener.local_endpoint());
         tcp_socket accepted = co_await accept_one(listener);
-        accepted.set(linger{std::chrono::seconds(0)});
+        accepted.set(rondo::linger{std::chrono::seconds(0)});
         co_await accepted.close();
         // The kernel has forgotten the peer's name by now.
         std::string text;

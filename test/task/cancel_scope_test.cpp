@@ -10,8 +10,10 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -241,51 +243,51 @@ TEST_CASE("A scope bound to two tokens is cancelled by the second", "[cancellati
     test::run([] { return bound_to_two_tokens(false); });
 }
 
-// Stops what is offered to it, on a thread of its own. Both sides block while they wait: on a busy
-// machine one that spins keeps the other from the processor.
+// Stops one source after the other on a thread of its own, each as soon as it is offered. Neither
+// side waits for the other, or every round would cost a busy machine a change of thread.
 class stopper_thread {
 public:
-    void offer(std::stop_source& source) {
-        offered_ = &source;
-        offered_.notify_all();
-    }
-    void wait_until_taken(std::stop_source& source) { offered_.wait(&source); }
+    static constexpr std::size_t rounds = 500;
+
+    void wait_until_it_runs() const { runs_.wait(false); }
+    std::stop_token token(std::size_t round) const { return sources_[round].get_token(); }
+    void offer(std::size_t round) { offered_ = round + 1; }
+    void wait_until_all_are_stopped() { thread_.join(); }
 
 private:
     void serve(const std::stop_token& ended) {
-        std::stop_source last;
-        const std::stop_callback wake(ended, [&] { offer(last); });
-        while (!ended.stop_requested()) {
-            offered_.wait(nullptr);
-            offered_.load()->request_stop();
-            offered_ = nullptr;
-            offered_.notify_all();
+        runs_ = true;
+        runs_.notify_all();
+        for (std::size_t next = 0; next != rounds && !ended.stop_requested();) {
+            if (next == offered_) {
+                std::this_thread::yield();
+            } else {
+                sources_[next++].request_stop();
+            }
         }
     }
 
-    std::atomic<std::stop_source*> offered_ = nullptr;
+    std::array<std::stop_source, rounds> sources_;
+    std::atomic<std::size_t> offered_ = 0;
+    std::atomic<bool> runs_ = false;
     std::jthread thread_{[this](const std::stop_token& ended) { serve(ended); }};
 };
 
 // The other thread asks at any moment of the scope's life, or after it.
 task<> stop_requests_race_scopes(stopper_thread& other, int& cancelled) {
     context& here = co_await this_context();
-    for (int round = 0; round != 500; ++round) {
-        std::stop_source source;
-        {
-            cancel_scope scope;
-            scope.bind(source.get_token(), here.loop());
-            other.offer(source);
-            // Lives of all lengths around what it takes to wake a thread.
-            for (int i = 0; i != round % 50; ++i) {
-                const std::error_code e = co_await thrown_by(scope.run(sleep_for(0s)));
-                if (e == canceled) {
-                    ++cancelled;
-                    break;
-                }
+    other.wait_until_it_runs();
+    for (std::size_t round = 0; round != stopper_thread::rounds; ++round) {
+        cancel_scope scope;
+        scope.bind(other.token(round), here.loop());
+        other.offer(round);
+        for (std::size_t i = 0; i != round % 100; ++i) {
+            const std::error_code e = co_await thrown_by(scope.run(sleep_for(0s)));
+            if (e == canceled) {
+                ++cancelled;
+                break;
             }
         }
-        other.wait_until_taken(source);
     }
 }
 
@@ -293,6 +295,7 @@ TEST_CASE("500 stop requests race the scopes they are bound to", "[cancellation]
     stopper_thread other;
     int cancelled = 0;
     test::run([&] { return stop_requests_race_scopes(other, cancelled); });
+    other.wait_until_all_are_stopped();
     CHECK(cancelled < 500);
 }
 

@@ -119,12 +119,13 @@ TEST_CASE("sleep and yield that complete have no error", "[sleep][yield]") {
     test::run(outcomes_as_values);
 }
 
-task<> sleep_until_cancelled(detail::sleep_operation sleep) {
+template <typename Sleep>
+task<> sleeps_until_cancelled(Sleep sleep) {
     scheduler& loop = co_await this_scheduler();
     cancel_scope scope;
     bool ended = false;
     auto sleeper = [&]() -> task<> {
-        const auto slept = co_await as_result(scope.run(std::move(sleep)));
+        const auto slept = co_await as_result(scope.run(sleep()));
         CHECK(slept.error() == std::errc::operation_canceled);
         ended = true;
     };
@@ -140,9 +141,10 @@ task<> sleep_until_cancelled(detail::sleep_operation sleep) {
 TEST_CASE("A sleep longer than the clock can tell lasts until it is cancelled",
           "[sleep][cancellation]") {
     test::run([]() -> task<> {
-        co_await sleep_until_cancelled(sleep_for(std::chrono::hours::max()));
-        co_await sleep_until_cancelled(sleep_for(std::chrono::nanoseconds::max()));
-        co_await sleep_until_cancelled(sleep_until(rondo::clock::time_point::max()));
+        co_await sleeps_until_cancelled([] { return sleep_for(std::chrono::hours::max()); });
+        co_await sleeps_until_cancelled([] { return sleep_for(std::chrono::nanoseconds::max()); });
+        co_await sleeps_until_cancelled(
+            [] { return sleep_until(rondo::clock::time_point::max()); });
     });
 }
 

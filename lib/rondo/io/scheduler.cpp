@@ -1,3 +1,4 @@
+#include <rondo/detail/helper_pool.hpp>
 #include <rondo/detail/misuse.hpp>
 #include <rondo/io/scheduler.hpp>
 
@@ -34,6 +35,7 @@ scheduler::scheduler(const scheduler_options& options)
 }
 
 scheduler::~scheduler() {
+    helpers_.reset();  // from here on none of them posts
     run_posted();
     unbind_all();
     buffer_pool::retire(std::move(buffers_));
@@ -172,6 +174,11 @@ void scheduler::attend_all() noexcept {
         first.next_attended_ = nullptr;
         first.attend();
     }
+}
+
+detail::helper_pool& scheduler::helpers() {
+    if (helpers_ == nullptr) helpers_ = std::make_unique<detail::helper_pool>();
+    return *helpers_;
 }
 
 void scheduler::cancel_request(std::uint64_t user_data) {

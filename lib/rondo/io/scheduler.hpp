@@ -22,6 +22,10 @@
 
 namespace rondo::inline v0 {
 
+namespace detail {
+class helper_pool;
+}
+
 /// What a scheduler is made of.
 struct scheduler_options {
     engine_kind engine = engine_kind::automatic;
@@ -101,6 +105,10 @@ public:
     void orphan_made() noexcept { ++orphans_; }
     void orphan_ended() noexcept { --orphans_; }
 
+    /// Threads for calls that block, made at the first call. What they run may post to this
+    /// scheduler, which waits for it when it ends, unless it is abandoned.
+    detail::helper_pool& helpers();
+
     // --- event_loop ---
     void arm(timer& t, clock::time_point deadline) override { timers_.arm(t, deadline); }
     void disarm(timer& t) noexcept override { timers_.disarm(t); }
@@ -164,6 +172,9 @@ private:
     // Any thread: a stack of posted work, newest first; null when empty.
     std::atomic<posted_work*> posted_ = nullptr;
     waker waker_;
+
+    // This thread; seldom used.
+    std::unique_ptr<detail::helper_pool> helpers_;
 };
 
 // Inlined into the awaiting coroutine: only prepare() is a call.

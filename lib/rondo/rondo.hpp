@@ -15,6 +15,7 @@
 #include <rondo/io/signal.hpp>
 #include <rondo/io/timer_heap.hpp>
 #include <rondo/log.hpp>
+#include <rondo/net/accept_operation.hpp>
 #include <rondo/net/connect_operation.hpp>
 #include <rondo/net/endpoint.hpp>
 #include <rondo/net/ip_address.hpp>
@@ -25,6 +26,8 @@
 #include <rondo/net/socket_error.hpp>
 #include <rondo/net/socket_name.hpp>
 #include <rondo/net/socket_option.hpp>
+#include <rondo/net/stream_listener.hpp>
+#include <rondo/net/stream_socket.hpp>
 #include <rondo/net/tcp.hpp>
 #include <rondo/task/awaitable.hpp>
 #include <rondo/task/branches.hpp>

@@ -1,6 +1,8 @@
 // A TCP server: accept loops, one isolated task per connection, and an orderly end.
 #pragma once
 
+#include <rondo/net/stream_listener.hpp>
+#include <rondo/net/stream_socket.hpp>
 #include <rondo/net/tcp.hpp>
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/child.hpp>

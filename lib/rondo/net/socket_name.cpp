@@ -57,6 +57,11 @@ std::optional<endpoint> peer_of(const receive_state& state) noexcept {
     return name.to_endpoint();
 }
 
+void throw_local_error(const char* verb, int descriptor, int error) {
+    const auto local = ask(::getsockname, descriptor);
+    throw_socket_error(verb, error, local ? &*local : nullptr);
+}
+
 void throw_peer_error(const char* verb, const receive_state& state, int error,
                       std::size_t transferred) {
     const auto peer = peer_of(state);

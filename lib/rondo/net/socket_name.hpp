@@ -26,6 +26,8 @@ void remember_peer(receive_state& state, const socket_address& name) noexcept;
 /// The kept name, or what getpeername(2) says now; nothing where neither is known.
 std::optional<endpoint> peer_of(const receive_state& state) noexcept;
 
+/// Throws a socket_error that names the verb and this end of the socket.
+[[noreturn]] void throw_local_error(const char* verb, int descriptor, int error);
 /// Throws a socket_error that names the verb and the peer.
 [[noreturn]] void throw_peer_error(const char* verb, const receive_state& state, int error,
                                    std::size_t transferred);

@@ -45,6 +45,10 @@ void detail::refuse_option(const char* title, long long value, long long least, 
     throw argument_error(fmt::format("{} {} is not between {} and {}", title, value, least, most));
 }
 
+void detail::throw_option_error(const char* title, const std::error_code& error) {
+    throw_socket_error(title, error.value());
+}
+
 std::error_code no_delay::apply(int fd) const noexcept {
     return set_flag(fd, IPPROTO_TCP, TCP_NODELAY, enabled);
 }

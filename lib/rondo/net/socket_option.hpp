@@ -37,6 +37,14 @@ namespace detail {
 [[noreturn]] void refuse_option(const char* title, long long value, long long least,
                                 long long most);
 
+/// Throws a socket_error that names the option.
+[[noreturn]] void throw_option_error(const char* title, const std::error_code& error);
+
+template <socket_option Option>
+void set_or_throw(int fd, const Option& option) {
+    if (const std::error_code failed = option.apply(fd)) throw_option_error(Option::title, failed);
+}
+
 constexpr int checked_option(const char* title, long long value, int least, int most) {
     if (value < least || value > most) {
         refuse_option(title, value, least, most);

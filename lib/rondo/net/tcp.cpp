@@ -1,5 +1,4 @@
-#include <rondo/io/scheduler.hpp>
-#include <rondo/net/quiesce.hpp>
+#include <rondo/net/socket_error.hpp>
 #include <rondo/net/socket_name.hpp>
 #include <rondo/net/tcp.hpp>
 #include <rondo/task/operation_canceled.hpp>
@@ -7,10 +6,10 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/types.h>
 
 #include <cerrno>
-#include <tuple>
+#include <cstddef>
+#include <vector>
 
 namespace rondo::inline v0 {
 
@@ -31,81 +30,26 @@ void bind_tcp(int descriptor, const endpoint& local) {
     }
 }
 
-task<> close_socket(owned_receive_state state) { co_await quiesce(*state); }
-
-task<> close_socket(owned_accept_state state) { co_await quiesce(*state); }
-
-task<released_socket> release_socket(owned_receive_state state) {
-    co_await quiesce(*state);
-    released_socket released;
-    released.received = state->take_all();
-    if (const int pending = state->pending_error()) {
-        released.error = std::error_code(pending, std::generic_category());
-    }
-    released.descriptor.reset(state.release()->surrender());
-    co_return released;
-}
-
-void accept_operation::collect() noexcept {
-    if (collected_) return;
-    collected_ = true;
-    leave();
-    if (result_ >= 0) result_ = state_->take();
-}
-
-tcp_socket accept_operation::await_resume() {
-    collect();
-    if (result_ == -ECANCELED) throw_canceled();
-    if (result_ < 0) {
-        const endpoint local = local_endpoint_of(state_->descriptor());
-        throw_socket_error("accept", -result_, &local);
-    }
-    return tcp_socket(unique_fd(result_));
-}
-
-std::error_code accept_operation::error() noexcept {
-    collect();
-    return operation::error();
-}
-
 }  // namespace detail
-
-tcp_socket::tcp_socket(detail::unique_fd descriptor)
-    : state_(receive_state::make(descriptor.get())) {
-    std::ignore = descriptor.release();
-}
-
-void tcp_socket::shutdown(shutdown_mode mode) {
-    const int how = mode == shutdown_mode::receive ? SHUT_RD
-                    : mode == shutdown_mode::send  ? SHUT_WR
-                                                   : SHUT_RDWR;
-    // The plain call: as a ring operation it would wake a kernel worker thread.
-    if (::shutdown(descriptor(), how) != 0) {
-        detail::throw_failed("shutdown", *state_, errno);
-    }
-}
 
 endpoint tcp_socket::local_endpoint() const { return detail::local_endpoint_of(descriptor()); }
 endpoint tcp_socket::remote_endpoint() const { return detail::remote_endpoint_of(descriptor()); }
 
-tcp_listener::tcp_listener(ip_version version) {
+namespace {
+
+detail::unique_fd open_listener(ip_version version) {
     detail::unique_fd opened = detail::open_tcp(version);
     if (version == ip_version::v6) {
         // So that [::]:80 and 0.0.0.0:80 can be listened on side by side.
         const int on = 1;
         ::setsockopt(opened.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     }
-    state_.reset(accept_state::make(opened.get()));
-    std::ignore = opened.release();
+    return opened;
 }
 
-void tcp_listener::listen(int backlog) {
-    if (::listen(descriptor(), backlog) != 0) {
-        const int error = errno;
-        const endpoint local = local_endpoint();
-        throw_socket_error("listen", error, &local);
-    }
-}
+}  // namespace
+
+tcp_listener::tcp_listener(ip_version version) : stream_listener(open_listener(version)) {}
 
 endpoint tcp_listener::local_endpoint() const { return detail::local_endpoint_of(descriptor()); }
 

@@ -1,0 +1,42 @@
+// Awaiting that a listener has a connection.
+#pragma once
+
+#include <rondo/detail/unique_fd.hpp>
+#include <rondo/io/accept_state.hpp>
+
+#include <coroutine>
+#include <system_error>
+
+namespace rondo::inline v0::detail {
+
+/// accept(), but for the kind of socket that comes of it.
+class accept_base : public accept_waiter {
+public:
+    template <has_context Promise>
+    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
+        return wait(awaiting, awaiting.promise().task_context());
+    }
+    std::error_code error() noexcept;
+
+protected:
+    explicit accept_base(accept_state& state) noexcept : accept_waiter(state) {}
+    ~accept_base() = default;
+
+    /// The accepted descriptor. Throws what accept() fails with.
+    unique_fd take();
+
+private:
+    void collect() noexcept;
+
+    bool collected_ = false;  // result_ is final
+};
+
+template <typename Socket>
+class accept_operation final : public accept_base {
+public:
+    explicit accept_operation(accept_state& state) noexcept : accept_base(state) {}
+
+    Socket await_resume() { return Socket(take()); }
+};
+
+}  // namespace rondo::inline v0::detail

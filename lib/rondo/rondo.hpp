@@ -1,13 +1,13 @@
 // Everything at once.
 #pragma once
 
+#include <rondo/const_buffer.hpp>
 #include <rondo/engine/choose.hpp>
 #include <rondo/engine/engine.hpp>
 #include <rondo/io/accept_state.hpp>
 #include <rondo/io/buffer_pool.hpp>
 #include <rondo/io/chunk.hpp>
 #include <rondo/io/completion_target.hpp>
-#include <rondo/io/const_buffer.hpp>
 #include <rondo/io/operation.hpp>
 #include <rondo/io/receive_state.hpp>
 #include <rondo/io/run.hpp>
@@ -29,6 +29,7 @@
 #include <rondo/net/stream_listener.hpp>
 #include <rondo/net/stream_socket.hpp>
 #include <rondo/net/tcp.hpp>
+#include <rondo/shutdown_mode.hpp>
 #include <rondo/task/awaitable.hpp>
 #include <rondo/task/branches.hpp>
 #include <rondo/task/cancel_scope.hpp>

@@ -1,7 +1,7 @@
 // Awaiting that bytes have been sent.
 #pragma once
 
-#include <rondo/io/const_buffer.hpp>
+#include <rondo/const_buffer.hpp>
 #include <rondo/io/receive_state.hpp>
 #include <rondo/net/socket_name.hpp>
 

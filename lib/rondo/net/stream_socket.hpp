@@ -5,12 +5,12 @@
 #include <rondo/net/receive_operation.hpp>
 #include <rondo/net/send_operation.hpp>
 #include <rondo/net/socket_option.hpp>
+#include <rondo/shutdown_mode.hpp>
 #include <rondo/task/task.hpp>
 
 #include <array>
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <span>
 #include <system_error>
@@ -18,8 +18,6 @@
 #include <vector>
 
 namespace rondo::inline v0 {
-
-enum class shutdown_mode : std::uint8_t { receive, send, both };  ///< shutdown(2)
 
 /// What release() hands over.
 struct released_socket {

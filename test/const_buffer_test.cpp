@@ -1,4 +1,5 @@
-#include <rondo/io/const_buffer.hpp>
+#include <rondo/const_buffer.hpp>
+#include <rondo/io/chunk.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -18,7 +19,7 @@ std::string_view text(const const_buffer& buffer) {
 }  // namespace
 
 TEST_CASE("a const_buffer views whatever holds bytes, without a literal's NUL",
-          "[io][const_buffer]") {
+          "[const_buffer]") {
     CHECK(text("literal") == "literal");
     CHECK(text("") == "");
     CHECK(text(std::string_view("view")) == "view");
@@ -32,14 +33,14 @@ TEST_CASE("a const_buffer views whatever holds bytes, without a literal's NUL",
     CHECK(const_buffer(nothing).empty());
 }
 
-TEST_CASE("a const_buffer keeps a NUL inside a string", "[io][const_buffer]") {
+TEST_CASE("a const_buffer keeps a NUL inside a string", "[const_buffer]") {
     const std::string with_nul("a\0b", 3);
     CHECK(const_buffer(with_nul).size() == 3);
     CHECK(const_buffer(std::string_view(with_nul)).size() == 3);
     CHECK(const_buffer("a\0b").size() == 1);  // a C string ends at its NUL
 }
 
-TEST_CASE("an empty const_buffer has no bytes", "[io][const_buffer]") {
+TEST_CASE("an empty const_buffer has no bytes", "[const_buffer]") {
     CHECK(const_buffer().empty());
     CHECK(const_buffer().size() == 0);
     CHECK(const_buffer(std::span<const std::byte>()).empty());

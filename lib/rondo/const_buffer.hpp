@@ -1,8 +1,6 @@
 // Bytes to be sent, however the caller has them.
 #pragma once
 
-#include <rondo/io/chunk.hpp>
-
 #include <concepts>
 #include <cstddef>
 #include <span>
@@ -26,7 +24,13 @@ public:
         : data_(reinterpret_cast<const std::byte*>(text.data())), size_(text.size()) {}
     const_buffer(const std::string& text) noexcept : const_buffer(std::string_view(text)) {}
     const_buffer(const char* text) noexcept : const_buffer(std::string_view(text)) {}
-    const_buffer(const chunk& received) noexcept : data_(received.data()), size_(received.size()) {}
+    /// Bytes on lease, as recv() returns them.
+    template <typename Lease>
+        requires requires(const Lease& received) {
+            { received.bytes() } -> std::convertible_to<std::span<const std::byte>>;
+        }
+    const_buffer(const Lease& received) noexcept
+        : const_buffer(std::span<const std::byte>(received.bytes())) {}
 
     const std::byte* data() const noexcept { return data_; }
     std::size_t size() const noexcept { return size_; }

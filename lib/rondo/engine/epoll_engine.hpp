@@ -13,13 +13,14 @@ namespace rondo::inline v0 {
 /// Carries out NOP, ACCEPT, CONNECT, RECV, RECVMSG, SEND, SENDMSG, POLL_ADD, ASYNC_CANCEL and
 /// CLOSE as the kernel does (io_uring_enter(2)); any other opcode completes with -EINVAL.
 ///
-/// What it does not do: links, drains, fixed files, bundles, a buffer group for RECVMSG, and
+/// What it does not do: links, drains, fixed files, bundles, MSG_WAITALL into selected buffers, and
 /// cancelling by anything but user_data; such entries complete with -EINVAL or -EOPNOTSUPP.
 ///
 /// It differs from the kernel in this:
 /// - What an entry points at (message, name, vectors) must stay until its last completion.
 /// - An empty buffer ring is reported (-ENOBUFS) only when data is there; the end of the stream
 ///   is reported without a buffer.
+/// - The length that a multishot RECVMSG gives its one vector holds for every message.
 /// - A multishot poll may report a readiness again that is not new.
 /// - CLOSE and forget() end the requests of their descriptor with -ECANCELED; here the number is
 ///   all that names it.

@@ -19,7 +19,8 @@ struct epoll_operation {
 
     std::uint64_t user_data = 0;
     std::uint64_t address = 0;   // buffer, msghdr or sockaddr
-    std::uint64_t address2 = 0;  // destination of a send, length of an accepted or connected name
+    std::uint64_t address2 = 0;  // destination of a send, length of an accepted or connected name,
+                                 // sizes of a multishot message's name and control data
     int descriptor = -1;
     std::uint32_t length = 0;  // bytes asked for; in a multishot receive per buffer, 0 is all
     std::uint32_t done = 0;    // bytes transferred so far

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cassert>
 #include <cerrno>
+#include <cstring>
+#include <limits>
 #include <new>
 
 #include <fcntl.h>
@@ -60,7 +62,22 @@ int check_receive(epoll_operation& operation, const io_uring_sqe& entry) noexcep
     if (selects && all) return EINVAL;
     // From 6.17 this field is `optlen`.
     operation.limit = entry.file_index;
-    return operation.limit != 0 && !operation.multishot ? EINVAL : 0;
+    const bool limits = operation.multishot && entry.opcode == IORING_OP_RECV;
+    return operation.limit != 0 && !limits ? EINVAL : 0;
+}
+
+/// Of a message that goes into a selected buffer: its length, 0 for all of the buffer, and for a
+/// multishot how much of that name and control data get.
+int check_message(epoll_operation& operation) noexcept {
+    const ::msghdr& message = *pointer<const ::msghdr>(operation.address);
+    if (message.msg_iovlen > 1) return EINVAL;
+    const std::size_t length = message.msg_iovlen == 0 ? 0 : message.msg_iov[0].iov_len;
+    constexpr std::size_t most = std::numeric_limits<std::int32_t>::max();
+    operation.length = static_cast<std::uint32_t>(std::min(length, most));
+    if (!operation.multishot) return 0;
+    if (message.msg_namelen > most || message.msg_controllen > most) return EOVERFLOW;
+    operation.address2 = std::uint64_t{message.msg_namelen} << 32 | message.msg_controllen;
+    return 0;
 }
 
 int check_poll(epoll_operation& operation, const io_uring_sqe& entry) noexcept {
@@ -85,8 +102,12 @@ int fill(epoll_operation& operation, const io_uring_sqe& entry) noexcept {
     operation.opcode = entry.opcode;
     operation.entry_flags = entry.flags;
     const bool selects = (entry.flags & IOSQE_BUFFER_SELECT) != 0;
-    if (selects && entry.opcode != IORING_OP_RECV) return EOPNOTSUPP;
+    const bool receives = entry.opcode == IORING_OP_RECV || entry.opcode == IORING_OP_RECVMSG;
+    if (selects && !receives) return EOPNOTSUPP;
     switch (entry.opcode) {
+        case IORING_OP_RECVMSG:
+            if (const int error = check_receive(operation, entry); error != 0) return error;
+            return selects ? check_message(operation) : 0;
         case IORING_OP_RECV: return check_receive(operation, entry);
         case IORING_OP_POLL_ADD: return check_poll(operation, entry);
         case IORING_OP_ACCEPT:
@@ -371,11 +392,11 @@ void epoll_requests::abandon(epoll_descriptor& descriptor, bool later) {
 epoll_requests::outcome epoll_requests::attempt(epoll_descriptor& descriptor,
                                                 epoll_operation& operation) {
     called = true;
+    if ((operation.entry_flags & IOSQE_BUFFER_SELECT) != 0) {
+        return receive_selected(descriptor, operation);
+    }
     switch (operation.opcode) {
-        case IORING_OP_RECV:
-            return (operation.entry_flags & IOSQE_BUFFER_SELECT) != 0
-                       ? receive_selected(descriptor, operation)
-                       : receive(descriptor, operation);
+        case IORING_OP_RECV: return receive(descriptor, operation);
         case IORING_OP_SEND: return send(descriptor, operation);
         case IORING_OP_ACCEPT: return accept(descriptor, operation);
         case IORING_OP_CONNECT: return connect(descriptor, operation);
@@ -478,12 +499,12 @@ epoll_requests::outcome epoll_requests::receive_selected(epoll_descriptor& descr
     for (unsigned count = 0; count < budget; ++count) {
         const abi::buffer_slot* slot = group->front();
         if (slot == nullptr) return receive_without_buffer(descriptor, operation);
-        std::size_t wanted = slot->length;
-        if (operation.length != 0) wanted = std::min<std::size_t>(wanted, operation.length);
-        if (operation.limit != 0) wanted = std::min<std::size_t>(wanted, operation.limit);
-        const ::ssize_t result = ::recv(operation.descriptor, pointer<void>(slot->address), wanted,
-                                        message_flags(operation, 0));
-        if (result < 0) return receive_failed(descriptor, operation, errno);
+        bool last = !operation.multishot;
+        const std::int64_t result =
+            operation.opcode == IORING_OP_RECV ? fill_buffer(descriptor, operation, *slot, last)
+            : operation.multishot              ? fill_framed(operation, *slot, last)
+                                               : fill_message(operation, *slot);
+        if (result < 0) return receive_failed(descriptor, operation, static_cast<int>(-result));
         if (result == 0) {
             complete(operation, 0);
             return outcome::finished;
@@ -491,13 +512,6 @@ epoll_requests::outcome epoll_requests::receive_selected(epoll_descriptor& descr
         const std::uint32_t flags = IORING_CQE_F_BUFFER | std::uint32_t{slot->id}
                                                               << IORING_CQE_BUFFER_SHIFT;
         group->pop_front();
-        const auto got = static_cast<std::size_t>(result);
-        if (got < wanted && drained(descriptor, operation)) descriptor.readable = false;
-        bool last = !operation.multishot;
-        if (operation.limit != 0) {
-            operation.limit -= static_cast<std::uint32_t>(std::min(got, wanted));
-            last = last || operation.limit == 0;
-        }
         if (last) {
             complete(operation, result, flags);
             return outcome::finished;
@@ -508,6 +522,75 @@ epoll_requests::outcome epoll_requests::receive_selected(epoll_descriptor& descr
     return outcome::interrupted;
 }
 
+/// One recv(2) into a buffer: the count, or a negated errno.
+std::int64_t epoll_requests::fill_buffer(epoll_descriptor& descriptor, epoll_operation& operation,
+                                         const abi::buffer_slot& slot, bool& last) {
+    std::size_t wanted = slot.length;
+    if (operation.length != 0) wanted = std::min<std::size_t>(wanted, operation.length);
+    if (operation.limit != 0) wanted = std::min<std::size_t>(wanted, operation.limit);
+    const ::ssize_t result = ::recv(operation.descriptor, pointer<void>(slot.address), wanted,
+                                    message_flags(operation, 0));
+    if (result < 0) return -errno;
+    const auto got = static_cast<std::size_t>(result);
+    if (got != 0 && got < wanted && drained(descriptor, operation)) descriptor.readable = false;
+    if (operation.limit != 0) {
+        operation.limit -= static_cast<std::uint32_t>(std::min(got, wanted));
+        last = last || operation.limit == 0;
+    }
+    return result;
+}
+
+/// One recvmsg(2) with its payload in a buffer; name and control data go to the caller's.
+std::int64_t epoll_requests::fill_message(const epoll_operation& operation,
+                                          const abi::buffer_slot& slot) {
+    std::size_t size = slot.length;
+    if (operation.length != 0) size = std::min<std::size_t>(size, operation.length);
+    ::iovec payload{pointer<void>(slot.address), size};
+    ::msghdr& whole = *pointer<::msghdr>(operation.address);
+    ::msghdr message = whole;
+    message.msg_iov = &payload;
+    message.msg_iovlen = 1;
+    const ::ssize_t got = ::recvmsg(operation.descriptor, &message, message_flags(operation, 0));
+    if (got < 0) return -errno;
+    whole.msg_namelen = message.msg_namelen;
+    whole.msg_controllen = message.msg_controllen;
+    whole.msg_flags = message.msg_flags;
+    return got;
+}
+
+/// The same for a multishot: header, name, control data and payload lie in the buffer one behind
+/// the other (io_uring_prep_recvmsg_multishot(3)), and the result counts them all.
+std::int64_t epoll_requests::fill_framed(const epoll_operation& operation,
+                                         const abi::buffer_slot& slot, bool& last) {
+    std::size_t size = slot.length;
+    if (operation.length != 0) size = std::min<std::size_t>(size, operation.length);
+    const auto name_size = static_cast<::socklen_t>(operation.address2 >> 32);
+    const std::size_t control_size = operation.address2 & 0xffffffffu;
+    const std::size_t head = sizeof(io_uring_recvmsg_out) + name_size + control_size;
+    if (size < head) return -EFAULT;
+    auto* const begin = pointer<std::byte>(slot.address);
+    ::iovec payload{begin + head, size - head};
+    ::msghdr message{};
+    message.msg_name = name_size != 0 ? begin + sizeof(io_uring_recvmsg_out) : nullptr;
+    message.msg_namelen = name_size;
+    message.msg_control = control_size != 0 ? begin + head - control_size : nullptr;
+    message.msg_controllen = control_size;
+    message.msg_iov = &payload;
+    message.msg_iovlen = 1;
+    const ::ssize_t got = ::recvmsg(operation.descriptor, &message, message_flags(operation, 0));
+    if (got < 0) return -errno;
+    const io_uring_recvmsg_out header{
+        .namelen = message.msg_namelen,
+        .controllen = static_cast<std::uint32_t>(message.msg_controllen),
+        .payloadlen = static_cast<std::uint32_t>(got),
+        .flags = static_cast<std::uint32_t>(message.msg_flags),
+    };
+    std::memcpy(begin, &header, sizeof header);
+    // The kernel ends the request after a message of no bytes, be it a datagram.
+    last = got == 0;
+    return static_cast<std::int64_t>(head + std::min(static_cast<std::size_t>(got), size - head));
+}
+
 /// An empty ring is an error only to someone who has data: who waits may go on waiting.
 epoll_requests::outcome epoll_requests::receive_without_buffer(epoll_descriptor& descriptor,
                                                                epoll_operation& operation) {
@@ -516,8 +599,10 @@ epoll_requests::outcome epoll_requests::receive_without_buffer(epoll_descriptor&
         ::recv(operation.descriptor, &first, sizeof first, MSG_PEEK | MSG_DONTWAIT);
     if (count < 0) return receive_failed(descriptor, operation, errno);
     // To a datagram socket nothing is an empty datagram, which takes a buffer too.
+    // A multishot of messages tells of the end in a buffer, too.
     const bool end =
-        count == 0 && kind_of(descriptor, operation.descriptor) != epoll_descriptor::type::other;
+        count == 0 && (operation.opcode == IORING_OP_RECV || !operation.multishot) &&
+        kind_of(descriptor, operation.descriptor) != epoll_descriptor::type::other;
     if (!end) return fail(operation, ENOBUFS);
     complete(operation, 0);
     return outcome::finished;
@@ -555,7 +640,9 @@ epoll_requests::outcome epoll_requests::message(epoll_descriptor& descriptor,
                                                 epoll_operation& operation) {
     ::msghdr& whole = *pointer<::msghdr>(operation.address);
     const bool sends = operation.opcode == IORING_OP_SENDMSG;
-    const bool all = has_flag(operation, MSG_WAITALL) && !has_flag(operation, MSG_PEEK);
+    // What comes with control data is not added to: there would be more of that, unseen.
+    const bool all = has_flag(operation, MSG_WAITALL) && !has_flag(operation, MSG_PEEK) &&
+                     (sends || whole.msg_controllen == 0);
     const std::size_t total = all ? total_of(whole) : 0;
     for (;;) {
         ::msghdr rest{};

@@ -79,6 +79,12 @@ private:
     outcome connect(epoll_descriptor& descriptor, epoll_operation& operation);
     outcome receive(epoll_descriptor& descriptor, epoll_operation& operation);
     outcome receive_selected(epoll_descriptor& descriptor, epoll_operation& operation);
+    std::int64_t fill_buffer(epoll_descriptor& descriptor, epoll_operation& operation,
+                             const abi::buffer_slot& slot, bool& last);
+    static std::int64_t fill_message(const epoll_operation& operation,
+                                     const abi::buffer_slot& slot);
+    static std::int64_t fill_framed(const epoll_operation& operation, const abi::buffer_slot& slot,
+                                    bool& last);
     outcome receive_without_buffer(epoll_descriptor& descriptor, epoll_operation& operation);
     outcome receive_failed(epoll_descriptor& descriptor, epoll_operation& operation, int error);
     outcome send(epoll_descriptor& descriptor, epoll_operation& operation);

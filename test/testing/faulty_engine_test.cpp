@@ -434,7 +434,65 @@ TEST_CASE("a multishot ended early is a request that ends by itself", "[testing]
     message.ioprio = IORING_RECV_MULTISHOT;
     s.turn();
     CHECK(s.passed().ioprio == IORING_RECV_MULTISHOT);
-    CHECK(s.faulty.injected(fault::early_end) == 3);
+    CHECK(s.faulty.injected(fault::early_end) == 4);
+}
+
+TEST_CASE("a multishot of messages ends early behind its data, by a cancel nobody sees",
+          "[testing][faulty]") {
+    // With an error behind the data, and without one.
+    const fault kind = GENERATE(fault::early_end, fault::no_buffers);
+    constexpr unsigned data = IORING_CQE_F_BUFFER;
+    int cut = 0;
+    for (std::uint64_t seed = 0; seed < 16; ++seed) {
+        stage s{all_of(seed, kind)};
+        io_uring_sqe& entry = s.add(IORING_OP_RECVMSG, 4);
+        entry.ioprio = IORING_RECV_MULTISHOT;
+        entry.flags = IOSQE_BUFFER_SELECT;
+        std::vector<completion> seen = s.turn();
+        if (seen.size() == 1) {
+            CHECK(seen[0].result == -ENOBUFS);
+            CHECK(s.script->taken.empty());
+            continue;
+        }
+        ++cut;
+        s.script->post(4, 10, data | IORING_CQE_F_MORE);
+        s.script->post(4, 11, data | IORING_CQE_F_MORE);
+        seen = s.turn();
+        CHECK(seen.size() == 1);
+        s.turn();
+        CHECK(s.passed().opcode == IORING_OP_ASYNC_CANCEL);
+        CHECK(s.passed().addr == 4);
+        CHECK((s.passed().flags & IOSQE_CQE_SKIP_SUCCESS) != 0);
+        s.script->post(4, -ECANCELED);
+        for (const completion& each : s.turn()) seen.push_back(each);
+        const std::size_t count = kind == fault::no_buffers ? 3 : 2;
+        REQUIRE(seen.size() == count);
+        CHECK(seen[0].result == 10);
+        CHECK(seen[0].flags == (data | IORING_CQE_F_MORE));
+        CHECK(seen[1].result == 11);
+        CHECK(seen[1].flags == (count == 2 ? data : data | IORING_CQE_F_MORE));
+        if (count == 3) CHECK(seen[2].result == -ENOBUFS);
+        if (count == 3) CHECK(seen[2].flags == 0);
+    }
+    CHECK(cut > 0);
+    CHECK((kind == fault::early_end) == (cut == 16));
+}
+
+TEST_CASE("a multishot of messages that ends by itself first is left as it is",
+          "[testing][faulty]") {
+    stage s{all_of(1, fault::early_end)};
+    io_uring_sqe& entry = s.add(IORING_OP_RECVMSG, 4);
+    entry.ioprio = IORING_RECV_MULTISHOT;
+    entry.flags = IOSQE_BUFFER_SELECT;
+    s.turn();
+    s.script->post(4, 10, IORING_CQE_F_BUFFER | IORING_CQE_F_MORE);
+    s.script->post(4, -ENOBUFS);
+    const std::vector<completion> seen = s.turn();
+    REQUIRE(seen.size() == 2);
+    CHECK((seen[0].flags & IORING_CQE_F_MORE) != 0);
+    CHECK(seen[1].result == -ENOBUFS);
+    s.turn();
+    CHECK(s.script->taken.size() == 1);
 }
 
 TEST_CASE("held completions come later, in the order of their request", "[testing][faulty]") {

@@ -52,7 +52,11 @@ bool is_linked(const io_uring_sqe& entry) noexcept {
 bool skips_success(const io_uring_sqe& entry) noexcept {
     return (entry.flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
 }
-// RECVMSG has another buffer layout as a multishot: it cannot become a one-shot.
+// RECVMSG has another buffer layout as a multishot: it cannot become a one-shot, see keep_last().
+bool is_message_multishot(const io_uring_sqe& entry) noexcept {
+    return entry.opcode == IORING_OP_RECVMSG && is_multishot_receive(entry) &&
+           !skips_success(entry);
+}
 bool is_convertible(const io_uring_sqe& entry) noexcept {
     if (skips_success(entry)) return false;
     return is_multishot_accept(entry) || is_multishot_poll(entry) ||
@@ -389,11 +393,15 @@ int faulty_engine::error_for(io_uring_sqe& entry, const fault_plan::rule* rule) 
 // Half of the multishots fail at once; the others deliver something first.
 int faulty_engine::ending_error(io_uring_sqe& entry, fault kind, int error) {
     count(kind);
-    if (!is_convertible(entry) || is_tracked(entry.user_data) || entry_random_.coin()) {
+    const bool by_cancel = is_message_multishot(entry);
+    if (!(by_cancel || is_convertible(entry)) || is_tracked(entry.user_data) ||
+        entry_random_.coin()) {
         return error;
     }
-    make_one_shot(entry);
-    requests_[entry.user_data].after = error;
+    if (!by_cancel) make_one_shot(entry);
+    request& ended = requests_[entry.user_data];
+    ended.after = error;
+    ended.ends = by_cancel;
     return 0;
 }
 
@@ -411,6 +419,11 @@ bool faulty_engine::defers_cancel(const io_uring_sqe& entry, const fault_plan::r
 
 void faulty_engine::shape(io_uring_sqe& entry, const fault_plan::rule* rule) {
     if (is_convertible(entry) && strikes(fault::early_end, rule)) end_early(entry);
+    if (is_message_multishot(entry) && !is_tracked(entry.user_data) &&
+        strikes(fault::early_end, rule)) {
+        count(fault::early_end);
+        requests_[entry.user_data].ends = true;
+    }
     if (entry.opcode == IORING_OP_SEND) {
         shorten_send(entry, rule);
     } else if (entry.opcode == IORING_OP_SENDMSG) {
@@ -522,6 +535,7 @@ void faulty_engine::arrive(const completion& arrived) {
     const auto found = requests_.find(arrived.user_data);
     if (found == requests_.end()) return stage(arrived, false);
     const bool held = found->second.held;
+    if (found->second.ends) return keep_last(found->second, arrived);
     if ((arrived.flags & IORING_CQE_F_MORE) != 0) return stage(arrived, held);
 
     const int after = found->second.after;
@@ -533,6 +547,30 @@ void faulty_engine::arrive(const completion& arrived) {
     if (after == 0 || arrived.result <= 0) return stage(arrived, held);
     stage({arrived.user_data, arrived.result, arrived.flags | IORING_CQE_F_MORE}, held);
     stage({arrived.user_data, -after, 0}, held);
+}
+
+// Ends a multishot after its first completions by a cancel of its own. The latest one is kept back
+// until the next shows whether it was the last.
+void faulty_engine::keep_last(request& ended, const completion& arrived) {
+    constexpr std::uint32_t more = IORING_CQE_F_MORE;
+    const bool held = ended.held;
+    const std::optional<completion> kept = ended.kept;
+    if ((arrived.flags & more) != 0) {
+        ended.kept = arrived;
+        if (kept) return stage(*kept, held);
+        return deferred_.push_back({arrived.user_data, enters_});
+    }
+    const int after = ended.after;
+    std::erase_if(deferred_, [&](const deferred_cancel& each) {
+        return each.target == arrived.user_data;
+    });
+    requests_.erase(arrived.user_data);
+    const bool cut = kept && arrived.result == -ECANCELED;
+    if (cut && after == 0) {
+        return stage({kept->user_data, kept->result, kept->flags & ~more}, held);
+    }
+    if (kept) stage(*kept, held);
+    stage(cut ? completion{arrived.user_data, -after, 0} : arrived, held);
 }
 
 void faulty_engine::stage(const completion& arrived, bool by_rule) {

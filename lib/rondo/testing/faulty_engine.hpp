@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -84,8 +85,9 @@ struct fault_plan {
 ///
 /// A `user_data` is expected to name one request at a time, or requests nobody tells apart.
 /// ENOBUFS strikes also while the ring has buffers: the kernel's answer may be outdated when it is
-/// read. RECVMSG is neither shortened nor ended early by conversion: its layout would change. The
-/// members of a chain of links are taken together and left alone.
+/// read. RECVMSG is not shortened, and a multishot one is ended early by a cancel of the engine's
+/// own, whose ECANCELED nobody sees. The members of a chain of links are taken together and left
+/// alone.
 class faulty_engine final : public engine {
 public:
     /// The submission queue is never larger than `inner`'s, so that a chain of links fits there.
@@ -131,6 +133,8 @@ private:
         unsigned count = 0;    ///< in flight under this user_data
         int after = 0;         ///< errno to add after its data, as if it had been a multishot
         bool held = false;     ///< a rule holds its completions
+        bool ends = false;     ///< a multishot that is cancelled after its first completion
+        std::optional<completion> kept;  ///< of such a one: the latest, perhaps the last
         std::unique_ptr<message> shortened;
         request();
         ~request();
@@ -179,6 +183,7 @@ private:
     duration wait_time(duration timeout) noexcept;
     void reap();
     void arrive(const completion& arrived);
+    void keep_last(request& ended, const completion& arrived);
     void stage(const completion& arrived, bool by_rule);
     void release_held();
     void deliver();

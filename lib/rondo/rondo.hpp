@@ -19,6 +19,7 @@
 #include <rondo/net/connect_operation.hpp>
 #include <rondo/net/endpoint.hpp>
 #include <rondo/net/ip_address.hpp>
+#include <rondo/net/ip_option.hpp>
 #include <rondo/net/quiesce.hpp>
 #include <rondo/net/receive_operation.hpp>
 #include <rondo/net/send_operation.hpp>
@@ -29,6 +30,7 @@
 #include <rondo/net/stream_listener.hpp>
 #include <rondo/net/stream_socket.hpp>
 #include <rondo/net/tcp.hpp>
+#include <rondo/net/tcp_option.hpp>
 #include <rondo/shutdown_mode.hpp>
 #include <rondo/task/awaitable.hpp>
 #include <rondo/task/branches.hpp>

@@ -1,9 +1,11 @@
 #include <rondo/detail/holds.hpp>
 #include <rondo/net/socket_error.hpp>
+#include <rondo/net/tcp_option.hpp>
 
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <fstream>
 #include <memory>
 #include <string_view>
 
@@ -43,6 +45,25 @@ std::string hint_address(const failure& failed) {
     return "no interface here has this address; see ip address";
 }
 
+/// The line of a file below /proc/sys/net/ipv4; empty where it cannot be read.
+std::string sysctl(const char* name) {
+    std::ifstream file(std::string("/proc/sys/net/ipv4/") + name);
+    std::string line;
+    std::getline(file, line);
+    return line;
+}
+
+std::string hint_congestion(int error) {
+    if (error == ENOENT) {
+        return "the kernel has no such algorithm; there are: " +
+               sysctl("tcp_available_congestion_control");
+    }
+    if (error == EPERM) {
+        return "without CAP_NET_ADMIN there are: " + sysctl("tcp_allowed_congestion_control");
+    }
+    return {};
+}
+
 std::string hint_invalid(const failure& failed) {
     if (failed.where && failed.where->address().is_v6() &&
         failed.where->address().is_link_local() && failed.where->address().scope_id() == 0) {
@@ -54,6 +75,7 @@ std::string hint_invalid(const failure& failed) {
 
 /// What to check; empty where there is nothing to add to the system's own message.
 std::string hint_for(const failure& failed) {
+    if (failed.verb == congestion_control::title) return hint_congestion(failed.error);
     switch (failed.error) {
         case ECONNREFUSED: return "nothing listens there; see ss -ltn";
         case ETIMEDOUT:

@@ -3,8 +3,6 @@
 #include <rondo/net/socket_error.hpp>
 
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -23,7 +21,7 @@ std::error_code set_raw(int fd, int level, int name, const Wire& value) noexcept
 }
 
 /// `verb` is a literal: the error keeps the pointer.
-template <typename Wire = int>
+template <typename Wire>
 Wire get_raw(int fd, int level, int name, const char* verb) {
     Wire value{};
     socklen_t size = sizeof value;
@@ -33,13 +31,23 @@ Wire get_raw(int fd, int level, int name, const char* verb) {
     return value;
 }
 
-std::error_code set_flag(int fd, int level, int name, bool enabled) noexcept {
-    return set_raw(fd, level, name, enabled ? 1 : 0);
+std::error_code set_flag(int fd, int name, bool enabled) noexcept {
+    return set_raw(fd, SOL_SOCKET, name, enabled ? 1 : 0);
 }
 
-constexpr auto get_keep_alive = "get keep_alive";
+int read_int(int fd, int name, const char* verb) {
+    return get_raw<int>(fd, SOL_SOCKET, name, verb);
+}
 
 }  // namespace
+
+std::error_code detail::set_int_option(int fd, int level, int name, int value) noexcept {
+    return set_raw(fd, level, name, value);
+}
+
+int detail::get_int_option(int fd, int level, int name, const char* verb) {
+    return get_raw<int>(fd, level, name, verb);
+}
 
 void detail::refuse_option(const char* title, long long value, long long least, long long most) {
     throw argument_error(fmt::format("{} {} is not between {} and {}", title, value, least, most));
@@ -49,63 +57,28 @@ void detail::throw_option_error(const char* title, const std::error_code& error)
     throw_socket_error(title, error.value());
 }
 
-std::error_code no_delay::apply(int fd) const noexcept {
-    return set_flag(fd, IPPROTO_TCP, TCP_NODELAY, enabled);
-}
-
-no_delay no_delay::read(int fd) {
-    return {get_raw(fd, IPPROTO_TCP, TCP_NODELAY, "get no_delay") != 0};
-}
-
 std::error_code reuse_address::apply(int fd) const noexcept {
-    return set_flag(fd, SOL_SOCKET, SO_REUSEADDR, enabled);
+    return set_flag(fd, SO_REUSEADDR, enabled);
 }
 
 reuse_address reuse_address::read(int fd) {
-    return {get_raw(fd, SOL_SOCKET, SO_REUSEADDR, "get reuse_address") != 0};
+    return {read_int(fd, SO_REUSEADDR, "get reuse_address") != 0};
 }
 
 std::error_code reuse_port::apply(int fd) const noexcept {
-    return set_flag(fd, SOL_SOCKET, SO_REUSEPORT, enabled);
+    return set_flag(fd, SO_REUSEPORT, enabled);
 }
 
 reuse_port reuse_port::read(int fd) {
-    return {get_raw(fd, SOL_SOCKET, SO_REUSEPORT, "get reuse_port") != 0};
+    return {read_int(fd, SO_REUSEPORT, "get reuse_port") != 0};
 }
 
-std::error_code v6_only::apply(int fd) const noexcept {
-    return set_flag(fd, IPPROTO_IPV6, IPV6_V6ONLY, enabled);
+std::error_code allow_broadcast::apply(int fd) const noexcept {
+    return set_flag(fd, SO_BROADCAST, enabled);
 }
 
-v6_only v6_only::read(int fd) {
-    return {get_raw(fd, IPPROTO_IPV6, IPV6_V6ONLY, "get v6_only") != 0};
-}
-
-std::error_code keep_alive::apply(int fd) const noexcept {
-    // The times first: once probing is on it runs by them. Count 0 tells that none were given.
-    if (count_ > 0) {
-        const int idle = static_cast<int>(idle_.count());
-        if (const auto error = set_raw(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle)) {
-            return error;
-        }
-        const int interval = static_cast<int>(interval_.count());
-        if (const auto error = set_raw(fd, IPPROTO_TCP, TCP_KEEPINTVL, interval)) {
-            return error;
-        }
-        if (const auto error = set_raw(fd, IPPROTO_TCP, TCP_KEEPCNT, count_)) {
-            return error;
-        }
-    }
-    return set_flag(fd, SOL_SOCKET, SO_KEEPALIVE, enabled_);
-}
-
-keep_alive keep_alive::read(int fd) {
-    keep_alive result(get_raw(fd, SOL_SOCKET, SO_KEEPALIVE, get_keep_alive) != 0);
-    result.idle_ = std::chrono::seconds(get_raw(fd, IPPROTO_TCP, TCP_KEEPIDLE, get_keep_alive));
-    result.interval_ =
-        std::chrono::seconds(get_raw(fd, IPPROTO_TCP, TCP_KEEPINTVL, get_keep_alive));
-    result.count_ = get_raw(fd, IPPROTO_TCP, TCP_KEEPCNT, get_keep_alive);
-    return result;
+allow_broadcast allow_broadcast::read(int fd) {
+    return {read_int(fd, SO_BROADCAST, "get allow_broadcast") != 0};
 }
 
 std::error_code linger::apply(int fd) const noexcept {
@@ -129,7 +102,7 @@ std::error_code receive_buffer::apply(int fd) const noexcept {
 }
 
 receive_buffer receive_buffer::read(int fd) {
-    return receive_buffer(get_raw(fd, SOL_SOCKET, SO_RCVBUF, "get receive_buffer") / 2);
+    return receive_buffer(read_int(fd, SO_RCVBUF, "get receive_buffer") / 2);
 }
 
 std::error_code send_buffer::apply(int fd) const noexcept {
@@ -137,27 +110,7 @@ std::error_code send_buffer::apply(int fd) const noexcept {
 }
 
 send_buffer send_buffer::read(int fd) {
-    return send_buffer(get_raw(fd, SOL_SOCKET, SO_SNDBUF, "get send_buffer") / 2);
-}
-
-std::error_code ttl::apply(int fd) const noexcept {
-    int family = 0;
-    socklen_t size = sizeof family;
-    if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) != 0) {
-        return {errno, std::generic_category()};
-    }
-    if (family == AF_INET6) {
-        if (const auto error = set_raw(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, hops_)) {
-            return error;
-        }
-    }
-    return set_raw(fd, IPPROTO_IP, IP_TTL, hops_);
-}
-
-ttl ttl::read(int fd) {
-    const int family = get_raw(fd, SOL_SOCKET, SO_DOMAIN, "get ttl");
-    return ttl(family == AF_INET6 ? get_raw(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, "get ttl")
-                                  : get_raw(fd, IPPROTO_IP, IP_TTL, "get ttl"));
+    return send_buffer(read_int(fd, SO_SNDBUF, "get send_buffer") / 2);
 }
 
 }  // namespace rondo::inline v0

@@ -1,4 +1,4 @@
-// Socket options as typed values.
+// Socket options as typed values: what one is, and those of socket(7).
 #pragma once
 
 #include <chrono>
@@ -33,6 +33,10 @@ template <socket_option Option>
 
 namespace detail {
 
+/// setsockopt(2) and getsockopt(2) of an int; the latter throws with `verb`, a literal.
+[[nodiscard]] std::error_code set_int_option(int fd, int level, int name, int value) noexcept;
+[[nodiscard]] int get_int_option(int fd, int level, int name, const char* verb);
+
 /// Throws `std::errc::invalid_argument`: "TITLE VALUE is not between LEAST and MOST".
 [[noreturn]] void refuse_option(const char* title, long long value, long long least,
                                 long long most);
@@ -53,17 +57,6 @@ constexpr int checked_option(const char* title, long long value, int least, int 
 }
 
 }  // namespace detail
-
-/// Sends small segments at once instead of collecting them while an acknowledgement is due
-/// (TCP_NODELAY, tcp(7)). Off by default.
-struct no_delay {
-    static constexpr const char* title = "no_delay";
-    bool enabled = true;
-
-    [[nodiscard]] std::error_code apply(int fd) const noexcept;
-    static no_delay read(int fd);
-    friend bool operator==(const no_delay&, const no_delay&) = default;
-};
 
 /// Lets bind take an address whose old connections still linger in TIME_WAIT (SO_REUSEADDR,
 /// socket(7)). Of use before bind only.
@@ -87,48 +80,15 @@ struct reuse_port {
     friend bool operator==(const reuse_port&, const reuse_port&) = default;
 };
 
-/// Keeps an IPv6 socket off IPv4, so that the same port can be bound for both (IPV6_V6ONLY,
-/// ipv6(7)). IPv6 sockets only, before bind.
-struct v6_only {
-    static constexpr const char* title = "v6_only";
+/// Lets a datagram socket send to a broadcast address; without it that is EACCES (SO_BROADCAST,
+/// socket(7)).
+struct allow_broadcast {
+    static constexpr const char* title = "allow_broadcast";
     bool enabled = true;
 
     [[nodiscard]] std::error_code apply(int fd) const noexcept;
-    static v6_only read(int fd);
-    friend bool operator==(const v6_only&, const v6_only&) = default;
-};
-
-/// Probes an idle connection, so that a peer that vanished is noticed (SO_KEEPALIVE, socket(7);
-/// TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, tcp(7)). TCP only.
-class keep_alive {
-public:
-    static constexpr const char* title = "keep_alive";
-
-    /// On or off, with the times the socket has: normally 2 hours, 75 s and 9.
-    constexpr explicit keep_alive(bool enabled = true) noexcept : enabled_(enabled) {}
-
-    /// On: the first probe after `idle`, the next ones each `interval`, and the connection fails
-    /// with ETIMEDOUT when `count` stayed unanswered. 1 to 32767 s each, 1 to 127 probes.
-    constexpr keep_alive(std::chrono::seconds idle, std::chrono::seconds interval, int count)
-        : enabled_(true),
-          idle_(detail::checked_option("keep_alive: idle", idle.count(), 1, 32767)),
-          interval_(detail::checked_option("keep_alive: interval", interval.count(), 1, 32767)),
-          count_(detail::checked_option("keep_alive: count", count, 1, 127)) {}
-
-    [[nodiscard]] constexpr bool enabled() const noexcept { return enabled_; }
-    /// 0 s and 0 where they were not given; what `read` returns has them.
-    [[nodiscard]] constexpr std::chrono::seconds idle() const noexcept { return idle_; }
-    [[nodiscard]] constexpr std::chrono::seconds interval() const noexcept { return interval_; }
-    [[nodiscard]] constexpr int count() const noexcept { return count_; }
-
-    [[nodiscard]] std::error_code apply(int fd) const noexcept;
-    static keep_alive read(int fd);
-
-private:
-    bool enabled_;
-    std::chrono::seconds idle_{0};
-    std::chrono::seconds interval_{0};
-    int count_ = 0;
+    static allow_broadcast read(int fd);
+    friend bool operator==(const allow_broadcast&, const allow_broadcast&) = default;
 };
 
 /// What close does with data not yet sent (SO_LINGER, socket(7)). Without a time, the default, the
@@ -156,9 +116,11 @@ private:
 };
 
 /// Room for what arrives and was not yet received, in bytes (SO_RCVBUF, socket(7)): fixed then,
-/// where TCP would otherwise adapt it. The kernel takes net.core.rmem_max at most and a small
-/// minimum at least, without an error; `read` tells. It reserves twice as much for its own
-/// bookkeeping, which is not counted here, neither in nor out. 1 to 2^30 - 1.
+/// where TCP would otherwise adapt it. Linux doubles what it is given, for bookkeeping of its own,
+/// and getsockopt(2) and `ss -m` show the doubled value; here it is halved again, so that what was
+/// set is read. Above net.core.rmem_max that limit is taken, without an error, and so is a minimum
+/// of about 1 KiB: `read` tells. To matter to TCP's window, set it before connect or listen. 1 to
+/// 2^30 - 1.
 class receive_buffer {
 public:
     static constexpr const char* title = "receive_buffer";
@@ -179,7 +141,7 @@ private:
 };
 
 /// Room for what was sent and not yet acknowledged, in bytes (SO_SNDBUF, socket(7)): as
-/// `receive_buffer`, up to net.core.wmem_max.
+/// `receive_buffer`, doubled in the same way, up to net.core.wmem_max, and of use at any time.
 class send_buffer {
 public:
     static constexpr const char* title = "send_buffer";
@@ -197,24 +159,6 @@ public:
 
 private:
     int bytes_;
-};
-
-/// How many routers a packet may pass, 1 to 255 (IP_TTL, ip(7)). On an IPv6 socket it is the hop
-/// limit (IPV6_UNICAST_HOPS, ipv6(7)), and that of the IPv4 packets it may send as well.
-class ttl {
-public:
-    static constexpr const char* title = "ttl";
-
-    constexpr explicit ttl(int hops) : hops_(detail::checked_option(title, hops, 1, 255)) {}
-
-    [[nodiscard]] constexpr int hops() const noexcept { return hops_; }
-
-    [[nodiscard]] std::error_code apply(int fd) const noexcept;
-    static ttl read(int fd);
-    friend bool operator==(const ttl&, const ttl&) = default;
-
-private:
-    int hops_;
 };
 
 }  // namespace rondo::inline v0

@@ -7,6 +7,7 @@
 #include <rondo/net/endpoint.hpp>
 #include <rondo/net/stream_listener.hpp>
 #include <rondo/net/stream_socket.hpp>
+#include <rondo/net/tcp_option.hpp>
 #include <rondo/task/task.hpp>
 
 #include <cstdint>

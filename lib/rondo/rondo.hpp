@@ -5,6 +5,7 @@
 #include <rondo/engine/choose.hpp>
 #include <rondo/engine/engine.hpp>
 #include <rondo/io/accept_state.hpp>
+#include <rondo/io/blocking.hpp>
 #include <rondo/io/buffer_pool.hpp>
 #include <rondo/io/chunk.hpp>
 #include <rondo/io/completion_target.hpp>

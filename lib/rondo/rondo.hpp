@@ -32,6 +32,7 @@
 #include <rondo/net/stream_socket.hpp>
 #include <rondo/net/tcp.hpp>
 #include <rondo/net/tcp_option.hpp>
+#include <rondo/net/unix_address.hpp>
 #include <rondo/shutdown_mode.hpp>
 #include <rondo/task/awaitable.hpp>
 #include <rondo/task/branches.hpp>

@@ -17,7 +17,7 @@ namespace {
 struct failure {
     std::string_view verb;
     int error;
-    const std::optional<endpoint>& where;
+    const endpoint* where;
 
     [[nodiscard]] bool is_local() const { return verb == "bind" || verb == "listen"; }
     [[nodiscard]] bool is_connect() const { return verb == "connect"; }
@@ -65,12 +65,41 @@ std::string hint_congestion(int error) {
 }
 
 std::string hint_invalid(const failure& failed) {
+    if (failed.verb == "send descriptors") {
+        return "1 to 253 descriptors go along with at least one byte";
+    }
     if (failed.where && failed.where->address().is_v6() &&
         failed.where->address().is_link_local() && failed.where->address().scope_id() == 0) {
         return fmt::format("a link-local address needs its interface, as in [{}%eth0]:{}",
                            failed.where->address(), failed.where->port());
     }
     return {};
+}
+
+/// The same where a Unix socket is concerned; empty where nothing is different for it.
+std::string hint_for_unix(const failure& failed, const unix_address& where) {
+    const bool is_local = failed.is_local();
+    switch (failed.error) {
+        case ECONNREFUSED:
+            return where.is_path() ? "nobody listens there: its server has ended and left the file "
+                                     "behind, or it is no socket; see ss -xl"
+                                   : "nobody listens there; see ss -xl";
+        case ENOENT:
+            return is_local ? "there is no such directory"
+                            : "there is no such socket: its server does not run, or listens "
+                              "elsewhere; see ss -xl";
+        case EADDRINUSE: return "another socket has this address; see ss -xlp";
+        case EEXIST: return "this file is no socket, and is left alone";
+        case EACCES:
+        case EPERM:
+            return is_local ? "it takes the right to write in the directory; see ls -ld"
+                            : "it takes the right to write to the socket's file, and to search "
+                              "its directories; see ls -l";
+        case EAGAIN: return "its backlog is full";
+        case EPROTOTYPE: return "a socket of another type has this address; see ss -xa";
+        case ECONNRESET: return "the peer has ended with data unread";
+        default: return {};
+    }
 }
 
 /// What to check; empty where there is nothing to add to the system's own message.
@@ -102,6 +131,7 @@ std::string hint_for(const failure& failed) {
         case EMFILE: return "this process has no descriptor left; see ulimit -n";
         case ENFILE: return "the system has no file left; see sysctl fs.file-max";
         case EINVAL: return hint_invalid(failed);
+        case ETOOMANYREFS: return "too many descriptors are on their way; see ulimit -n";
         default: return {};
     }
 }
@@ -113,7 +143,14 @@ socket_error::socket_error(const char* verb, int error, const endpoint* where,
     : std::system_error(error, std::generic_category()),
       verb_(verb),
       transferred_(transferred),
-      where_(where != nullptr ? std::optional(*where) : std::nullopt) {}
+      where_(where != nullptr ? socket_place(*where) : socket_place()) {}
+
+socket_error::socket_error(const char* verb, int error, const socket_place& where,
+                           std::size_t transferred)
+    : std::system_error(error, std::generic_category()),
+      verb_(verb),
+      transferred_(transferred),
+      where_(where) {}
 
 socket_error::socket_error(const socket_error& other) noexcept
     : std::system_error(other),
@@ -151,17 +188,19 @@ const char* socket_error::what() const noexcept {
 }
 
 std::string socket_error::text() const {
+    const auto* ip = std::get_if<endpoint>(&where_);
+    const auto* local = std::get_if<unix_address>(&where_);
     std::string result = verb_;
-    if (where_) {
-        result += ' ';
-        result += where_->to_string();
-    }
+    if (ip != nullptr) result += ' ' + ip->to_string();
+    if (local != nullptr) result += ' ' + local->to_string();
     result += ": ";
     result += code().message();
     if (transferred_ > 0) {
         result += fmt::format(" after {} {}", transferred_, transferred_ == 1 ? "byte" : "bytes");
     }
-    const std::string hint = hint_for({verb_, code().value(), where_});
+    const failure failed{verb_, code().value(), ip};
+    std::string hint = local != nullptr ? hint_for_unix(failed, *local) : std::string();
+    if (hint.empty()) hint = hint_for(failed);
     if (!hint.empty()) {
         result += fmt::format(" ({})", hint);
     }
@@ -175,6 +214,11 @@ bool is_connection_lost(const std::exception_ptr& failure) noexcept {
 }
 
 void throw_socket_error(const char* verb, int error, const endpoint* where,
+                        std::size_t transferred) {
+    throw socket_error(verb, error, where, transferred);
+}
+
+void throw_socket_error(const char* verb, int error, const socket_place& where,
                         std::size_t transferred) {
     throw socket_error(verb, error, where, transferred);
 }

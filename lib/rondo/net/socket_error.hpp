@@ -2,17 +2,21 @@
 #pragma once
 
 #include <rondo/net/endpoint.hpp>
+#include <rondo/net/unix_address.hpp>
 
 #include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <exception>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <variant>
 
 namespace rondo::inline v0 {
+
+/// One end of a socket of any kind, or unknown.
+using socket_place = std::variant<std::monostate, endpoint, unix_address>;
 
 /// A failed call on a socket. `code()` is the errno in `std::generic_category()`; `what()` reads
 /// `connect 127.0.0.1:8000: Connection refused (nothing listens there; see ss -ltn)`. The text is
@@ -22,6 +26,8 @@ class socket_error : public std::system_error {
 public:
     /// `verb` is a literal, or outlives this error and its copies. `error` is an errno above 0.
     socket_error(const char* verb, int error, const endpoint* where = nullptr,
+                 std::size_t transferred = 0);
+    socket_error(const char* verb, int error, const socket_place& where,
                  std::size_t transferred = 0);
     socket_error(const socket_error& other) noexcept;
     socket_error& operator=(const socket_error& other) noexcept;
@@ -37,7 +43,7 @@ private:
 
     const char* verb_;
     std::size_t transferred_;
-    std::optional<endpoint> where_;
+    socket_place where_;
     // Null until the first what(), then constant.
     mutable std::atomic<const std::string*> text_ = nullptr;
 };
@@ -62,6 +68,8 @@ bool is_connection_lost(const std::exception_ptr& failure) noexcept;
 
 /// Throws a `socket_error`. Out of line, so that a caller's hot path holds one call.
 [[noreturn]] void throw_socket_error(const char* verb, int error, const endpoint* where = nullptr,
+                                     std::size_t transferred = 0);
+[[noreturn]] void throw_socket_error(const char* verb, int error, const socket_place& where,
                                      std::size_t transferred = 0);
 
 /// An argument no call was made with: `std::errc::invalid_argument`, and a sentence of its own as

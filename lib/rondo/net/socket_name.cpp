@@ -4,8 +4,11 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <variant>
 
 namespace rondo::inline v0::detail {
 
@@ -13,29 +16,43 @@ namespace {
 
 using name_call = int (*)(int, sockaddr*, socklen_t*) noexcept;
 
-std::optional<endpoint> ask(name_call call, int descriptor) noexcept {
-    socket_address name;
-    if (call(descriptor, name.data(), name.size_pointer()) != 0) return std::nullopt;
-    errno = EAFNOSUPPORT;  // should it be no internet address
-    return name.to_endpoint();
+socket_place ask(name_call call, int descriptor) noexcept {
+    // Room for a name of either kind; an internet one is shorter.
+    unix_socket_address name;
+    if (call(descriptor, name.data(), name.size_pointer()) != 0) return {};
+    if (const auto local = name.to_address()) return *local;
+    socket_address internet;
+    const std::uint32_t size = std::min(name.size(), internet.size());
+    std::memcpy(internet.data(), name.data(), size);
+    *internet.size_pointer() = size;
+    errno = EAFNOSUPPORT;  // should it be of yet another kind
+    if (const auto found = internet.to_endpoint()) return *found;
+    return {};
+}
+
+template <typename Address>
+Address ask_for(name_call call, int descriptor, const char* verb) {
+    const socket_place found = ask(call, descriptor);
+    if (const auto* address = std::get_if<Address>(&found)) return *address;
+    throw_socket_error(verb, found.index() == 0 ? errno : EAFNOSUPPORT);
 }
 
 }  // namespace
 
 endpoint local_endpoint_of(int descriptor) {
-    const auto found = ask(::getsockname, descriptor);
-    if (!found) throw_socket_error("getsockname", errno);
-    return *found;
+    return ask_for<endpoint>(::getsockname, descriptor, "getsockname");
 }
 
 endpoint remote_endpoint_of(int descriptor) {
-    const auto found = ask(::getpeername, descriptor);
-    if (!found) throw_socket_error("getpeername", errno);
-    return *found;
+    return ask_for<endpoint>(::getpeername, descriptor, "getpeername");
 }
 
-std::optional<endpoint> find_remote_endpoint(int descriptor) noexcept {
-    return ask(::getpeername, descriptor);
+unix_address local_address_of(int descriptor) {
+    return ask_for<unix_address>(::getsockname, descriptor, "getsockname");
+}
+
+unix_address remote_address_of(int descriptor) {
+    return ask_for<unix_address>(::getpeername, descriptor, "getpeername");
 }
 
 void remember_peer(receive_state& state, const socket_address& name) noexcept {
@@ -46,32 +63,37 @@ void remember_peer(receive_state& state, const socket_address& name) noexcept {
 void remember_peer(receive_state& state) noexcept {
     socket_address name;
     if (::getpeername(state.descriptor(), name.data(), name.size_pointer()) != 0) return;
-    remember_peer(state, name);
+    if (name.to_endpoint()) remember_peer(state, name);
 }
 
-std::optional<endpoint> peer_of(const receive_state& state) noexcept {
-    if (state.peer_name_size == 0) return find_remote_endpoint(state.descriptor());
+socket_place peer_of(const receive_state& state) noexcept {
+    if (state.peer_name_size == 0) {
+        const socket_place peer = ask(::getpeername, state.descriptor());
+        const auto* local = std::get_if<unix_address>(&peer);
+        if (local == nullptr || !local->is_unnamed()) return peer;
+        const socket_place own = ask(::getsockname, state.descriptor());
+        local = std::get_if<unix_address>(&own);
+        return local == nullptr || local->is_unnamed() ? socket_place() : own;
+    }
     socket_address name;
     std::memcpy(name.data(), state.peer_name.data(), state.peer_name_size);
     *name.size_pointer() = state.peer_name_size;
-    return name.to_endpoint();
+    if (const auto kept = name.to_endpoint()) return *kept;
+    return {};
 }
 
 void throw_local_error(const char* verb, int descriptor, int error) {
-    const auto local = ask(::getsockname, descriptor);
-    throw_socket_error(verb, error, local ? &*local : nullptr);
+    throw_socket_error(verb, error, ask(::getsockname, descriptor));
 }
 
 void throw_peer_error(const char* verb, const receive_state& state, int error,
                       std::size_t transferred) {
-    const auto peer = peer_of(state);
-    throw_socket_error(verb, error, peer ? &*peer : nullptr, transferred);
+    throw_socket_error(verb, error, peer_of(state), transferred);
 }
 
 connection_lost lost_error(const char* verb, const receive_state& state, int error,
                            std::size_t transferred) {
-    const auto peer = peer_of(state);
-    return connection_lost(verb, error, peer ? &*peer : nullptr, transferred);
+    return connection_lost(verb, error, peer_of(state), transferred);
 }
 
 void throw_failed(const char* verb, const receive_state& state, int error,

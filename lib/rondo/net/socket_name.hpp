@@ -5,7 +5,6 @@
 #include <rondo/net/socket_error.hpp>
 
 #include <cstddef>
-#include <optional>
 
 namespace rondo::inline v0 {
 class receive_state;
@@ -17,14 +16,17 @@ namespace rondo::inline v0::detail {
 endpoint local_endpoint_of(int descriptor);
 /// getpeername(2). Throws socket_error.
 endpoint remote_endpoint_of(int descriptor);
-/// The same, nothing where the kernel does not know (any more).
-std::optional<endpoint> find_remote_endpoint(int descriptor) noexcept;
+/// The same for a Unix socket. Throws socket_error.
+unix_address local_address_of(int descriptor);
+unix_address remote_address_of(int descriptor);
 
-/// Keeps what getpeername(2) says in the state. Where it fails nothing is kept.
+/// Keeps what getpeername(2) says in the state. Where it fails nothing is kept, nor for a Unix
+/// socket, whose peer's name the kernel does not forget.
 void remember_peer(receive_state& state) noexcept;
 void remember_peer(receive_state& state, const socket_address& name) noexcept;
-/// The kept name, or what getpeername(2) says now; nothing where neither is known.
-std::optional<endpoint> peer_of(const receive_state& state) noexcept;
+/// The kept name, or what getpeername(2) says now. For a Unix socket whose peer is unnamed its own
+/// name, which is that of the server.
+socket_place peer_of(const receive_state& state) noexcept;
 
 /// Throws a socket_error that names the verb and this end of the socket.
 [[noreturn]] void throw_local_error(const char* verb, int descriptor, int error);

@@ -34,6 +34,10 @@
 #include <rondo/net/tcp_option.hpp>
 #include <rondo/net/unix_address.hpp>
 #include <rondo/shutdown_mode.hpp>
+#include <rondo/sync/event.hpp>
+#include <rondo/sync/mutex.hpp>
+#include <rondo/sync/semaphore.hpp>
+#include <rondo/sync/sync_operation.hpp>
 #include <rondo/task/awaitable.hpp>
 #include <rondo/task/branches.hpp>
 #include <rondo/task/cancel_scope.hpp>

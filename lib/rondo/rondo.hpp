@@ -34,9 +34,15 @@
 #include <rondo/net/tcp_option.hpp>
 #include <rondo/net/unix_address.hpp>
 #include <rondo/shutdown_mode.hpp>
+#include <rondo/sync/channel.hpp>
+#include <rondo/sync/channel_closed.hpp>
+#include <rondo/sync/channel_core.hpp>
+#include <rondo/sync/channel_operations.hpp>
 #include <rondo/sync/event.hpp>
 #include <rondo/sync/mutex.hpp>
+#include <rondo/sync/posted_operation.hpp>
 #include <rondo/sync/semaphore.hpp>
+#include <rondo/sync/shared_channel.hpp>
 #include <rondo/sync/sync_operation.hpp>
 #include <rondo/task/awaitable.hpp>
 #include <rondo/task/branches.hpp>

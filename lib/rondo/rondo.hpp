@@ -34,6 +34,7 @@
 #include <rondo/net/tcp_option.hpp>
 #include <rondo/net/unix_address.hpp>
 #include <rondo/shutdown_mode.hpp>
+#include <rondo/sync/broadcast.hpp>
 #include <rondo/sync/channel.hpp>
 #include <rondo/sync/channel_closed.hpp>
 #include <rondo/sync/channel_core.hpp>

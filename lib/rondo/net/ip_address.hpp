@@ -15,6 +15,8 @@
 
 namespace rondo::inline v0 {
 
+enum class ip_version : std::uint8_t { v4, v6 };
+
 /// An IPv4 or an IPv6 address, the latter with a scope id: the index of the interface a link-local
 /// address is on, 0 for none (RFC 4007). Addresses order by family (IPv4 first), bytes, scope id;
 /// an IPv4-mapped IPv6 address is IPv6 throughout and equals no IPv4 address, see `unmapped`.

@@ -10,13 +10,10 @@
 #include <rondo/net/tcp_option.hpp>
 #include <rondo/task/task.hpp>
 
-#include <cstdint>
 #include <string>
 #include <utility>
 
 namespace rondo::inline v0 {
-
-enum class ip_version : std::uint8_t { v4, v6 };
 
 namespace detail {
 

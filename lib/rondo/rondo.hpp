@@ -34,6 +34,12 @@
 #include <rondo/net/tcp_option.hpp>
 #include <rondo/net/unix_address.hpp>
 #include <rondo/shutdown_mode.hpp>
+#include <rondo/stream/buffered_reader.hpp>
+#include <rondo/stream/piece_source.hpp>
+#include <rondo/stream/read_window.hpp>
+#include <rondo/stream/record.hpp>
+#include <rondo/stream/stream.hpp>
+#include <rondo/stream/stream_error.hpp>
 #include <rondo/sync/broadcast.hpp>
 #include <rondo/sync/channel.hpp>
 #include <rondo/sync/channel_closed.hpp>

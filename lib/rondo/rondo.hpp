@@ -29,6 +29,7 @@
 #include <rondo/net/socket_name.hpp>
 #include <rondo/net/socket_option.hpp>
 #include <rondo/net/stream_listener.hpp>
+#include <rondo/net/stream_server.hpp>
 #include <rondo/net/stream_socket.hpp>
 #include <rondo/net/tcp.hpp>
 #include <rondo/net/tcp_option.hpp>

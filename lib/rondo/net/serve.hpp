@@ -1,36 +1,22 @@
-// A TCP server: accept loops, one isolated task per connection, and an orderly end.
+// A TCP server: one isolated task per connection on whatever endpoints it listens.
 #pragma once
 
 #include <rondo/net/stream_listener.hpp>
+#include <rondo/net/stream_server.hpp>
 #include <rondo/net/stream_socket.hpp>
 #include <rondo/net/tcp.hpp>
-#include <rondo/task/cancel_scope.hpp>
-#include <rondo/task/child.hpp>
-#include <rondo/task/graceful_stop.hpp>
-#include <rondo/task/task_group.hpp>
 
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <exception>
 #include <functional>
 #include <limits>
 #include <span>
-#include <string>
-#include <type_traits>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace rondo::inline v0 {
-
-/// What has happened at one tcp_serve() call.
-struct serve_stats {
-    std::uint64_t accepted = 0;  ///< connections taken
-    std::uint64_t failed = 0;    ///< of these, ended by an exception (cancellations left out)
-    std::uint64_t backed_off = 0;  ///< pauses because the process ran out of descriptors or memory
-    std::size_t serving = 0;     ///< connections now
-    std::size_t most_serving = 0;
-};
 
 struct serve_options {
     /// Connections served at a time. At the limit accepting stops and newcomers wait in the
@@ -56,100 +42,25 @@ struct serve_options {
 
 namespace detail {
 
-class slot_operation;
-
-/// One tcp_serve() call: owner of the connections' tasks.
-class tcp_server final : public stop_hook {
+/// One tcp_serve() call.
+class tcp_server final : public stream_server {
 public:
+    using socket_type = tcp_socket;
+
     tcp_server(context& here, serve_options options);
-    ~tcp_server();
 
     void open(std::string_view host_port);
     void open(const endpoint& local);
     void open(tcp_listener listener);
-    std::vector<tcp_listener>& listeners() noexcept { return listeners_; }
-
-    /// Accepts until the server is stopped or cancelled; hands each connection to `start`.
-    template <typename Start>
-    task<> accept_from(tcp_listener& listener, Start start) {
-        for (;;) {
-            tcp_socket accepted = co_await next(listener);
-            if (!accepted.is_open()) co_return;
-            begin(accepted);
-            start(std::move(accepted));
-        }
-    }
-
-    /// Waits for the connections' tasks to end.
-    task<> join();
-    /// Ends every connection's task: an accept loop failed.
-    void cancel() noexcept { context_.cancel(); }
-    bool stopping() const noexcept { return stopping_; }
-    cancel_scope& accepting() noexcept { return accepting_; }
-
-    // stop_hook
-    void begin_stop() noexcept override;
-
-    // For child<tcp_server>.
-    context& scope() noexcept { return context_; }
-    void child_failed(std::exception_ptr failure) noexcept;
-    void child_ended() noexcept;
+    void close_listeners() noexcept;
 
 private:
-    friend class slot_operation;
-
     bool open_all(std::span<const endpoint> wanted, bool may_retry);
-    task<tcp_socket> next(tcp_listener& listener);
-    void begin(tcp_socket& accepted);
-    void announce_room();
-    std::size_t room() const noexcept { return options_.max_connections - serving_; }
-    serve_stats& stats() const noexcept { return *stats_; }
     void listening();
 
     serve_options options_;
-    context context_;
-    cancel_scope accepting_;
-    bool stopping_ = false;
-    std::size_t serving_ = 0;
     std::vector<tcp_listener> listeners_;
-    intrusive_list<receive_state, served_hook> served_;
-    intrusive_list<slot_operation> waiting_;  // for a slot, or for the end
-    mutable serve_stats own_stats_;
-    serve_stats* stats_;
 };
-
-template <typename Handler>
-child<tcp_server> serve_one(tcp_server& server, Handler& handler, tcp_socket peer) {
-    context& here = co_await this_context();
-    auto work = std::invoke(handler, std::move(peer));
-    std::exception_ptr failure = co_await work.settle(here);
-    if (failure) server.child_failed(std::move(failure));
-}
-
-/// The body of tcp_serve(), once the listeners are open.
-template <typename Handler>
-task<> serve_all(tcp_server& server, Handler& handler) {
-    const auto start = [&](tcp_socket peer) {
-        serve_one<Handler>(server, handler, std::move(peer)).start();
-    };
-    auto loops = with_task_group([&](task_group& group) -> task<> {
-        for (tcp_listener& listener : server.listeners()) {
-            group.spawn([&server, &listener, start]() -> task<> {
-                co_await server.accept_from(listener, start);
-            });
-        }
-        co_return;
-    });
-    context& here = co_await this_context();
-    auto accepting = server.accepting().run(std::move(loops));
-    std::exception_ptr failure = co_await accepting.settle(here);
-    // Stopped, the connections end by themselves; else they are cancelled with the server.
-    if (failure && !server.stopping()) server.cancel();
-    co_await server.join();
-    if (failure && !(server.stopping() && is_canceled(failure))) {
-        std::rethrow_exception(std::move(failure));
-    }
-}
 
 }  // namespace detail
 
@@ -166,7 +77,6 @@ task<> tcp_serve(Where where, Handler handler, serve_options options = {}) {
     context& here = co_await this_context();
     detail::tcp_server server(here, std::move(options));
     server.open(std::move(where));
-    if (here.stop() != nullptr) here.stop()->add(server);
     co_await detail::serve_all(server, handler);
 }
 

@@ -33,6 +33,8 @@ public:
         : tcp_socket(detail::open_tcp(version)) {}
     /// Takes a connected (or new) descriptor, for instance a released one.
     explicit tcp_socket(detail::unique_fd descriptor) : stream_socket(std::move(descriptor)) {}
+    /// Takes a connection that is known to be TCP.
+    explicit tcp_socket(stream_socket&& connected) noexcept : stream_socket(std::move(connected)) {}
 
     /// bind(2): the local end. Port 0 lets the kernel choose.
     void bind(const endpoint& local) { detail::bind_tcp(descriptor(), local); }

@@ -10,8 +10,9 @@
 
 namespace rondo::inline v0 {
 
-/// Carries out NOP, ACCEPT, CONNECT, RECV, RECVMSG, SEND, SENDMSG, POLL_ADD, ASYNC_CANCEL and
-/// CLOSE as the kernel does (io_uring_enter(2)); any other opcode completes with -EINVAL.
+/// Carries out NOP, ACCEPT, CONNECT, RECV, RECVMSG, SEND, SENDMSG, POLL_ADD, ASYNC_CANCEL, CLOSE,
+/// READ, WRITE, OPENAT, FSYNC and FADVISE as the kernel does (io_uring_enter(2)); any other opcode
+/// completes with -EINVAL. Files, which epoll refuses, are for helper threads.
 ///
 /// What it does not do: links, drains, fixed files, bundles, MSG_WAITALL into selected buffers, and
 /// cancelling by anything but user_data; such entries complete with -EINVAL or -EOPNOTSUPP.
@@ -24,6 +25,9 @@ namespace rondo::inline v0 {
 /// - A multishot poll may report a readiness again that is not new.
 /// - CLOSE and forget() end the requests of their descriptor with -ECANCELED; here the number is
 ///   all that names it.
+/// - READ and WRITE on a pipe or a terminal wait also where the descriptor is non-blocking. FSYNC
+///   of a range is one of the whole file.
+/// - A request on a helper thread is cancelled only before it has begun.
 /// - A connect to a Unix listener whose backlog is full completes with -EAGAIN.
 ///
 /// It never blocks, whatever the descriptor's own mode. A blocking listener is polled before

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cassert>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <limits>
 #include <new>
@@ -114,6 +115,8 @@ int fill(epoll_operation& operation, const io_uring_sqe& entry) noexcept {
             operation.multishot = (entry.ioprio & IORING_ACCEPT_MULTISHOT) != 0;
             return entry.ioprio & ~IORING_ACCEPT_MULTISHOT || entry.file_index != 0 ? EINVAL : 0;
         case IORING_OP_CONNECT: return entry.ioprio != 0 ? EINVAL : 0;
+        case IORING_OP_READ:
+        case IORING_OP_WRITE: return entry.ioprio != 0 || entry.rw_flags != 0 ? EINVAL : 0;
         case IORING_OP_SEND:
             // Here the length of the destination, which itself is in addr2.
             operation.limit = entry.addr_len;
@@ -138,6 +141,16 @@ void epoll_requests::carry_out(const io_uring_sqe& entry) {
         case IORING_OP_RECVMSG:
         case IORING_OP_SENDMSG:
         case IORING_OP_POLL_ADD: return start(entry);
+        case IORING_OP_READ:
+        case IORING_OP_WRITE: {
+            const int takes = epoll_files::takes(entry.fd);
+            called = true;
+            if (takes < 0) return complete(entry, takes);
+            return takes != 0 ? files_.start(entry) : start(entry);
+        }
+        case IORING_OP_OPENAT:
+        case IORING_OP_FSYNC:
+        case IORING_OP_FADVISE: called = true; return files_.start(entry);
         case IORING_OP_ASYNC_CANCEL: return cancel(entry);
         case IORING_OP_CLOSE: return close(entry);
         case IORING_OP_NOP: return complete(entry, 0);
@@ -171,7 +184,10 @@ void epoll_requests::start(const io_uring_sqe& entry) {
     const outcome result = waits_first || must_wait(*descriptor, *operation)
                                ? outcome::waiting
                                : attempt(*descriptor, *operation);
-    if (result == outcome::finished) return store_.release(*operation);
+    if (result == outcome::finished) {
+        store_.release(*operation);
+        return forget_stream(*descriptor, entry.fd, entry.opcode);
+    }
     if (result == outcome::interrupted) interrupt(*descriptor, entry.fd);
     park(*descriptor, *operation);
 }
@@ -181,13 +197,19 @@ void epoll_requests::cancel(const io_uring_sqe& entry) {
     const bool all = (entry.cancel_flags & IORING_ASYNC_CANCEL_ALL) != 0;
     int count = 0;
     while (epoll_operation* operation = store_.find(entry.addr)) {
-        list_of(*descriptors_.find(operation->descriptor), *operation).remove(*operation);
+        const int number = operation->descriptor;
+        const std::uint8_t opcode = operation->opcode;
+        epoll_descriptor& descriptor = *descriptors_.find(number);
+        list_of(descriptor, *operation).remove(*operation);
         fail(*operation, ECANCELED);
         store_.release(*operation);
+        forget_stream(descriptor, number, opcode);
         ++count;
         if (!all) return complete(entry, 0);
     }
-    complete(entry, all ? count : -ENOENT);
+    const int files = files_.cancel(entry.addr, all);
+    if (all) return complete(entry, count + std::max(files, 0));
+    complete(entry, std::min(files, 0));
 }
 
 void epoll_requests::close(const io_uring_sqe& entry) {
@@ -231,6 +253,7 @@ epoll_operation_list& epoll_requests::list_of(epoll_descriptor& descriptor,
                                               const epoll_operation& operation) noexcept {
     switch (operation.opcode) {
         case IORING_OP_POLL_ADD: return descriptor.pollers;
+        case IORING_OP_READ:
         case IORING_OP_RECV:
         case IORING_OP_RECVMSG:
         case IORING_OP_ACCEPT: return descriptor.readers;
@@ -248,6 +271,7 @@ bool epoll_requests::must_wait(const epoll_descriptor& descriptor,
         case IORING_OP_SENDMSG:
             if (has_flag(operation, MSG_DONTWAIT)) return false;
             return !descriptor.writable || !descriptor.writers.empty();
+        case IORING_OP_WRITE: return !descriptor.writable || !descriptor.writers.empty();
         default:
             if (is_transfer(operation.opcode) && has_flag(operation, MSG_DONTWAIT)) return false;
             return !descriptor.readable || descriptor.interrupted || !descriptor.readers.empty();
@@ -295,10 +319,14 @@ int epoll_requests::watch(epoll_descriptor& descriptor, const epoll_operation& o
 void epoll_requests::run(epoll_descriptor& descriptor, epoll_operation_list& list) {
     while (epoll_operation* operation = list.front()) {
         switch (attempt(descriptor, *operation)) {
-            case outcome::finished:
+            case outcome::finished: {
+                const int number = operation->descriptor;
+                const std::uint8_t opcode = operation->opcode;
                 list.remove(*operation);
                 store_.release(*operation);
+                forget_stream(descriptor, number, opcode);
                 break;
+            }
             case outcome::interrupted: return interrupt(descriptor, operation->descriptor);
             case outcome::waiting: return;
         }
@@ -322,6 +350,7 @@ void epoll_requests::run_pollers(epoll_descriptor& descriptor, std::uint32_t eve
 }
 
 void epoll_requests::ready(std::uint64_t tag, std::uint32_t events) {
+    if (tag == epoll_files::tag) return files_.reap();
     epoll_descriptor* descriptor = descriptors_.find(static_cast<int>(tag & 0xffffffffu));
     // An event of a number that has been closed since, from a duplicate that lives on.
     if (descriptor == nullptr || descriptor->generation != tag >> 32) return;
@@ -401,6 +430,8 @@ epoll_requests::outcome epoll_requests::attempt(epoll_descriptor& descriptor,
         case IORING_OP_ACCEPT: return accept(descriptor, operation);
         case IORING_OP_CONNECT: return connect(descriptor, operation);
         case IORING_OP_POLL_ADD: return poll(descriptor, operation);
+        case IORING_OP_READ:
+        case IORING_OP_WRITE: return stream(descriptor, operation);
         default: return message(descriptor, operation);
     }
 }
@@ -685,6 +716,45 @@ epoll_requests::outcome epoll_requests::message(epoll_descriptor& descriptor,
     rest.msg_iov = vectors_.data();
     rest.msg_iovlen = vectors_.size();
     return rest;
+}
+
+/// READ and WRITE on what is no file, a pipe or a terminal. Its other users may need it blocking,
+/// so it is asked not to wait each time.
+epoll_requests::outcome epoll_requests::stream(epoll_descriptor& descriptor,
+                                               epoll_operation& operation) {
+    const int number = operation.descriptor;
+    const bool reads = operation.opcode == IORING_OP_READ;
+    const ::iovec data{pointer<std::byte>(operation.address), operation.length};
+    ::ssize_t count = reads ? ::preadv2(number, &data, 1, -1, RWF_NOWAIT)
+                            : ::pwritev2(number, &data, 1, -1, RWF_NOWAIT);
+    if (count < 0 && errno == EOPNOTSUPP) {
+        ::pollfd state{number, static_cast<short>(reads ? POLLIN : POLLOUT), 0};
+        if (::poll(&state, 1, 0) == 0) {
+            errno = EAGAIN;
+        } else if (reads) {
+            count = ::read(number, data.iov_base, data.iov_len);
+        } else {
+            // What is writable takes this much without waiting (pipe(7)).
+            count = ::write(number, data.iov_base, std::min<std::size_t>(data.iov_len, PIPE_BUF));
+        }
+    }
+    if (count < 0) {
+        if (errno != EAGAIN) return fail(operation, errno);
+        (reads ? descriptor.readable : descriptor.writable) = false;
+        return outcome::waiting;
+    }
+    complete(operation, count);
+    return outcome::finished;
+}
+
+/// Who opens files closes them without a word: nothing is remembered of a descriptor past the last
+/// READ or WRITE, or it would be held against the number's next owner.
+void epoll_requests::forget_stream(const epoll_descriptor& descriptor, int number,
+                                   std::uint8_t opcode) noexcept {
+    if (opcode != IORING_OP_READ && opcode != IORING_OP_WRITE) return;
+    const bool idle = descriptor.readers.empty() && descriptor.writers.empty() &&
+                      descriptor.pollers.empty();
+    if (idle) forget(number);
 }
 
 epoll_requests::outcome epoll_requests::poll(epoll_descriptor& descriptor,

@@ -11,6 +11,7 @@
 #include <rondo/engine/epoll_buffers.hpp>
 #include <rondo/engine/epoll_completions.hpp>
 #include <rondo/engine/epoll_descriptor.hpp>
+#include <rondo/engine/epoll_files.hpp>
 #include <rondo/engine/epoll_operation.hpp>
 
 struct io_uring_sqe;
@@ -24,7 +25,7 @@ class epoll_requests {
 public:
     /// `epoll` stays the caller's.
     epoll_requests(int epoll, epoll_completions& completions)
-        : epoll_(epoll), completions_(completions) {}
+        : epoll_(epoll), completions_(completions), files_(epoll, completions) {}
 
     epoll_requests(const epoll_requests&) = delete;
     epoll_requests& operator=(const epoll_requests&) = delete;
@@ -34,13 +35,13 @@ public:
     void carry_out(const io_uring_sqe& entry);
     /// Continues what the last turn interrupted.
     void resume();
-    /// An event of epoll; `tag` is its data.
+    /// An event of epoll; `tag` is its data. The files' own tag is known, too.
     void ready(std::uint64_t tag, std::uint32_t events);
 
     void forget(int number) noexcept;
 
     bool interrupted() const noexcept { return !interrupted_.empty(); }
-    std::size_t waiting() const noexcept { return store_.waiting(); }
+    std::size_t waiting() const noexcept { return store_.waiting() + files_.in_flight(); }
     epoll_buffers& buffers() noexcept { return buffers_; }
 
     std::uint64_t control_calls = 0;
@@ -90,6 +91,9 @@ private:
     outcome send(epoll_descriptor& descriptor, epoll_operation& operation);
     outcome message(epoll_descriptor& descriptor, epoll_operation& operation);
     ::msghdr remainder(const ::msghdr& whole, std::size_t skip);
+    outcome stream(epoll_descriptor& descriptor, epoll_operation& operation);
+    void forget_stream(const epoll_descriptor& descriptor, int number,
+                       std::uint8_t opcode) noexcept;
     outcome poll(epoll_descriptor& descriptor, epoll_operation& operation);
     epoll_descriptor::type kind_of(epoll_descriptor& descriptor, int number) noexcept;
     bool drained(epoll_descriptor& descriptor, const epoll_operation& operation) noexcept;
@@ -99,6 +103,7 @@ private:
     epoll_operation_store store_;
     epoll_descriptor_table descriptors_;
     epoll_buffers buffers_;
+    epoll_files files_;
     std::vector<std::uint64_t> interrupted_;  // tags, to be continued in the next turn
     std::vector<std::uint64_t> resuming_;     // tags, to be continued in this turn
     std::vector<::iovec> vectors_;            // what is left of a message's buffers

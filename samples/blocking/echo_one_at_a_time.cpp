@@ -6,12 +6,9 @@
 //
 // The calls for a client block, so there is one client at a time. The others are connected all the
 // same: the kernel has accepted them, and they wait in the listener's backlog.
-#include "net.hpp"
-
-#include <poll.h>
+#include "interruption.hpp"
 
 #include <array>
-#include <csignal>
 #include <thread>
 
 namespace {
@@ -54,59 +51,12 @@ void echo(int socket) {
     }
 }
 
-// ---- Ctrl-C. A signal comes in one of two places only: in ppoll(), and while a client is served.
-
-volatile std::sig_atomic_t stopping = 0;
-volatile std::sig_atomic_t served_now = -1;
-sigset_t usual_signals;
-
-// shutdown() and alarm() are among the few calls a handler may make. A recv() that blocks returns
-// what had arrived, then the end of the stream.
-void on_stop(int) {
-    stopping = 1;
-    if (served_now >= 0) ::shutdown(served_now, SHUT_RD);
-    ::alarm(net::drain_time.count());
-}
-
-// For a client that does not take what is sent.
-void on_alarm(int) {
-    if (served_now >= 0) ::shutdown(served_now, SHUT_RDWR);
-}
-
-void handle(int signal, void (*handler)(int), unsigned flags) {
-    struct sigaction action {};
-    action.sa_handler = handler;
-    action.sa_flags = static_cast<int>(flags);
-    ::sigaction(signal, &action, nullptr);
-}
-
-void hold_signals() {
-    sigset_t stops;
-    ::sigemptyset(&stops);
-    ::sigaddset(&stops, SIGINT);
-    ::sigaddset(&stops, SIGTERM);
-    ::sigprocmask(SIG_BLOCK, &stops, &usual_signals);
-    // SA_RESETHAND: a second one ends the process.
-    handle(SIGINT, on_stop, SA_RESETHAND);
-    handle(SIGTERM, on_stop, SA_RESETHAND);
-    handle(SIGALRM, on_alarm, 0);
-}
-
-void serve(net::descriptor client) {
-    served_now = client.get();
-    sigset_t held;
-    ::sigprocmask(SIG_SETMASK, &usual_signals, &held);
-    echo(client.get());
-    ::sigprocmask(SIG_SETMASK, &held, nullptr);
-    served_now = -1;
-}
-
-// ---- accept() on one listener would not see those who come to the other
-
+// accept() on one listener would not see those who come to the other: wait for both first.
 void accept_one(int listener, net::accept_pause& pause) {
     net::descriptor client(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
     if (client.get() >= 0) {
-        serve(std::move(client));
+        const net::served served(client.get());
+        echo(client.get());
     } else if (pause.begins_with(errno)) {
         std::this_thread::sleep_until(pause.end());
     } else if (!net::is_of_connection(errno)) {
@@ -115,19 +65,11 @@ void accept_one(int listener, net::accept_pause& pause) {
 }
 
 void run(const std::string& where) {
-    hold_signals();
+    net::hold_signals();
     const auto listeners = net::bind_all(where, SOCK_STREAM, listen_at);
     net::print_addresses(listeners);
-    std::vector<pollfd> watched;
-    for (const auto& each : listeners) watched.push_back({each.get(), POLLIN, 0});
     net::accept_pause pause;
-    while (!stopping) {
-        const int count = ::ppoll(watched.data(), watched.size(), nullptr, &usual_signals);
-        if (count < 0 && errno != EINTR) net::fail("ppoll");
-        for (const auto& each : watched) {
-            if (count > 0 && each.revents != 0 && !stopping) accept_one(each.fd, pause);
-        }
-    }
+    for (int ready = 0; (ready = net::wait_readable(listeners)) >= 0;) accept_one(ready, pause);
 }
 
 }  // namespace

@@ -322,6 +322,28 @@ private:
 /// How long a server that is told to stop waits for its clients to take what is theirs.
 constexpr std::chrono::seconds drain_time{10};
 
+// ---- what the first programs print
+
+/// At once, also where the output is no terminal.
+inline void print_line(std::string_view begin, std::string_view rest = {}) {
+    std::fwrite(begin.data(), 1, begin.size(), stdout);
+    std::fwrite(rest.data(), 1, rest.size(), stdout);
+    std::fputc('\n', stdout);
+    std::fflush(stdout);
+}
+
+/// For text that is printed as a line: nc sends its line ends along.
+inline std::string_view without_line_end(std::string_view text) {
+    if (text.ends_with('\n')) text.remove_suffix(1);
+    if (text.ends_with('\r')) text.remove_suffix(1);
+    return text;
+}
+
+/// HOST:PORT as it was given, with the port that stands for 0.
+inline std::string with_real_port(const std::string& where, int socket) {
+    return where.substr(0, where.rfind(':') + 1) + numeric(local_address(socket)).port;
+}
+
 // ---- main()
 
 /// What a program tells about itself, and what its arguments are unless given.

@@ -1,5 +1,6 @@
 #include <rondo/net/endpoint.hpp>
 
+#include <rondo/detail/quoted.hpp>
 #include <rondo/net/socket_error.hpp>
 
 #include <arpa/inet.h>
@@ -13,33 +14,12 @@
 
 namespace rondo::inline v0 {
 
-namespace {
+using detail::quoted;
 
-/// A line stays a line: what is not plain ASCII is escaped, and what is long is cut.
-std::string quoted(std::string_view text) {
-    constexpr std::size_t longest = 80;
-    std::string result = "\"";
-    for (const char c : text.substr(0, longest)) {
-        if (c == '"' || c == '\\') {
-            result += '\\';
-            result += c;
-        } else if (c >= ' ' && c <= '~') {
-            result += c;
-        } else {
-            result += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-        }
-    }
-    result += text.size() > longest ? "...\"" : "\"";
-    return result;
-}
+namespace {
 
 bool is_number(std::string_view text) noexcept {
     return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-}
-
-bool looks_like_v4(std::string_view text) noexcept {
-    return !text.empty() &&
-           std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
 }
 
 /// What is wrong with a text that has no port, or none that can be told from its host.
@@ -59,6 +39,15 @@ std::string explain_shape(std::string_view text) {
     return "the port is missing, as in localhost:80";
 }
 
+}  // namespace
+
+namespace detail {
+
+bool looks_like_v4(std::string_view host) noexcept {
+    return !host.empty() &&
+           std::ranges::all_of(host, [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
+}
+
 std::string explain_port(std::string_view port) {
     if (port.empty()) {
         return "the port is missing behind the colon";
@@ -72,7 +61,7 @@ std::string explain_port(std::string_view port) {
     return fmt::format("port {} is not between 0 and 65535", port.substr(0, 20));
 }
 
-std::string explain_host(const detail::host_and_port& parts) {
+std::string explain_host(const host_and_port& parts) {
     if (parts.is_bracketed) {
         const std::size_t percent = parts.host.find('%');
         const auto v6 = ip_address::parse(parts.host.substr(0, percent));
@@ -95,7 +84,7 @@ std::string explain_host(const detail::host_and_port& parts) {
     return "a host name where a numeric address or localhost is expected";
 }
 
-}  // namespace
+}  // namespace detail
 
 char* endpoint::write_text(char* out) const noexcept {
     if (address_.is_v6()) {
@@ -137,12 +126,12 @@ std::vector<endpoint> parse_endpoints(std::string_view text, std::string_view ve
     } else {
         const auto address = ip_address::parse(parts->host);
         if (!address || address->is_v6() != parts->is_bracketed) {
-            throw refuse(explain_host(*parts));
+            throw refuse(detail::explain_host(*parts));
         }
         result = {{*address, port}};
     }
     if (!number) {
-        throw refuse(explain_port(parts->port));
+        throw refuse(detail::explain_port(parts->port));
     }
     return result;
 }

@@ -110,6 +110,13 @@ constexpr std::optional<host_and_port> split_host_and_port(std::string_view text
     return host_and_port{text.substr(1, bracket - 1), text.substr(bracket + 2), true};
 }
 
+/// What is wrong with a host that is no address, or with a text that is no port, in a few words.
+std::string explain_host(const host_and_port& parts);
+std::string explain_port(std::string_view port);
+
+/// Digits and dots, and at least one of them: no name, then, but maybe no address either.
+bool looks_like_v4(std::string_view host) noexcept;
+
 }  // namespace detail
 
 constexpr std::optional<endpoint> endpoint::parse(std::string_view text) noexcept {

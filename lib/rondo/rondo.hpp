@@ -23,6 +23,8 @@
 #include <rondo/net/ip_option.hpp>
 #include <rondo/net/quiesce.hpp>
 #include <rondo/net/receive_operation.hpp>
+#include <rondo/net/resolve_error.hpp>
+#include <rondo/net/resolver.hpp>
 #include <rondo/net/send_operation.hpp>
 #include <rondo/net/serve.hpp>
 #include <rondo/net/socket_error.hpp>

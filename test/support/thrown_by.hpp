@@ -13,7 +13,7 @@ template <awaitable A>
 task<std::error_code> thrown_by(A&& operation) {
     try {
         auto&& inner = detail::as_task(std::forward<A>(operation));
-        co_await std::move(inner);
+        static_cast<void>(co_await std::move(inner));
     } catch (const std::system_error& error) {
         co_return error.code();
     }

@@ -252,7 +252,7 @@ private:
     std::uint64_t next_ = 0;  // the number of the value to come
     bool closed_ = false;
     detail::ring_queue<T> values_;
-    detail::intrusive_list<detail::broadcast_operation<T>> waiting_;
+    detail::wait_list_of<detail::broadcast_operation<T>> waiting_;
 };
 
 }  // namespace rondo::inline v0

@@ -1,7 +1,6 @@
 // Where the values of a channel are, and who waits for them.
 #pragma once
 
-#include <rondo/detail/intrusive_list.hpp>
 #include <rondo/detail/ring_queue.hpp>
 #include <rondo/sync/sync_operation.hpp>
 
@@ -86,16 +85,15 @@ public:
 
 private:
     void make_room(std::vector<T>& to) {
-        std::size_t size = to.size() + values_.size();
-        for ([[maybe_unused]] const Sender& each : senders_) ++size;
+        const std::size_t size = to.size() + values_.size() + senders_.size();
         if (size > to.capacity()) to.reserve(std::max(size, 2 * to.capacity()));
     }
 
     std::size_t capacity_;
     bool closed_ = false;
     ring_queue<T> values_;
-    intrusive_list<Sender> senders_;
-    intrusive_list<Receiver> receivers_;
+    wait_list_of<Sender> senders_;
+    wait_list_of<Receiver> receivers_;
 };
 
 }  // namespace rondo::inline v0::detail

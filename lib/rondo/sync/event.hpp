@@ -47,7 +47,7 @@ private:
     friend class detail::event_wait_operation;
 
     bool set_;
-    detail::intrusive_list<detail::event_wait_operation> waiting_;
+    detail::wait_list_of<detail::event_wait_operation> waiting_;
 };
 
 }  // namespace rondo::inline v0

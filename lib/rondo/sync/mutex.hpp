@@ -82,7 +82,7 @@ private:
     void unlock() noexcept;
 
     bool locked_ = false;
-    detail::intrusive_list<detail::mutex_lock_operation> waiting_;
+    detail::wait_list_of<detail::mutex_lock_operation> waiting_;
 };
 
 inline void mutex_guard::unlock() noexcept {

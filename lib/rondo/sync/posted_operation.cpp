@@ -11,8 +11,8 @@ void posted_operation::run() noexcept {
 void posted_operation::cancel() noexcept {
     {
         const std::lock_guard guard(*lock_);
-        if (!is_linked()) return;
-        unlink();
+        if (outcome_ != wait_outcome::none) return;
+        leave_list();
     }
     sync_operation::end(wait_outcome::canceled);
 }

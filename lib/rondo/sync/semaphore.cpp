@@ -19,7 +19,7 @@ void semaphore::release(std::size_t count) noexcept {
 }
 
 void semaphore::serve() noexcept {
-    while (!waiting_.empty() && waiting_.front().count_ <= available_) {
+    while (!waiting_.empty() && waiting_.front()->count_ <= available_) {
         detail::semaphore_operation& first = *waiting_.pop_front();
         available_ -= first.count_;
         first.end(detail::wait_outcome::done);

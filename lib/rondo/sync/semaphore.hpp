@@ -121,7 +121,7 @@ private:
     void serve() noexcept;
 
     std::size_t available_;
-    detail::intrusive_list<detail::semaphore_operation> waiting_;
+    detail::wait_list_of<detail::semaphore_operation> waiting_;
 };
 
 inline void semaphore_permits::release() noexcept {

@@ -1,27 +1,30 @@
-// The base of what is awaited in this folder: a place in a list of waiting tasks.
+// The base of what is awaited in this folder, and the lists in which it waits.
 #pragma once
 
-#include <rondo/detail/intrusive_list.hpp>
 #include <rondo/task/context.hpp>
 #include <rondo/task/event_loop.hpp>
 #include <rondo/task/operation_canceled.hpp>
 
 #include <coroutine>
+#include <cstddef>
 #include <system_error>
 
 namespace rondo::inline v0::detail {
 
-/// How a wait ended.
+/// How a wait ended, or that it has not.
 enum class wait_outcome : unsigned char {
     done,
     closed,    ///< by close(): no value went through
     canceled,  ///< by a cancellation: nothing happened
+    none,      ///< it is in a list
 };
+
+class wait_list;
 
 /// A task waits in the list of a primitive, first come first served. Who ends the wait takes it
 /// out of the list and makes it ready in one step; from then on no cancellation finds it, so what
 /// happened wins.
-class sync_operation : public waiter, public intrusive_hook {
+class sync_operation : public waiter {
 public:
     bool await_ready() const noexcept { return false; }
 
@@ -39,6 +42,7 @@ public:
     }
 
 protected:
+    // Most never wait: what is only needed in a list is only set there.
     sync_operation() noexcept {}
     ~sync_operation() = default;
 
@@ -58,15 +62,79 @@ protected:
     }
 
     void cancel() noexcept override {
-        unlink();
+        leave_list();
         end(wait_outcome::canceled);
     }
+    inline void leave_list() noexcept;
 
     void throw_if_canceled() const {
         if (outcome_ == wait_outcome::canceled) [[unlikely]] throw_canceled();
     }
 
     wait_outcome outcome_;
+
+private:
+    friend wait_list;
+    sync_operation* previous_;
+    sync_operation* following_;
+    wait_list* list_;
+};
+
+/// Those who wait, the first in front. It does not move: they point at it.
+class wait_list {
+public:
+    wait_list() noexcept = default;
+    wait_list(const wait_list&) = delete;
+    wait_list& operator=(const wait_list&) = delete;
+
+    bool empty() const noexcept { return first_ == nullptr; }
+    std::size_t size() const noexcept { return size_; }
+    sync_operation* front() const noexcept { return first_; }
+
+    void push_back(sync_operation& waiting) noexcept {
+        waiting.outcome_ = wait_outcome::none;
+        waiting.list_ = this;
+        waiting.previous_ = last_;
+        waiting.following_ = nullptr;
+        (last_ == nullptr ? first_ : last_->following_) = &waiting;
+        last_ = &waiting;
+        ++size_;
+    }
+
+    void erase(sync_operation& waiting) noexcept {
+        sync_operation* const before = waiting.previous_;
+        sync_operation* const behind = waiting.following_;
+        (before == nullptr ? first_ : before->following_) = behind;
+        (behind == nullptr ? last_ : behind->previous_) = before;
+        --size_;
+    }
+
+private:
+    sync_operation* first_ = nullptr;
+    sync_operation* last_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+inline void sync_operation::leave_list() noexcept { list_->erase(*this); }
+
+/// The same for operations of one type.
+template <typename Operation>
+class wait_list_of {
+public:
+    bool empty() const noexcept { return list_.empty(); }
+    std::size_t size() const noexcept { return list_.size(); }
+    /// Null when empty.
+    Operation* front() const noexcept { return static_cast<Operation*>(list_.front()); }
+    void push_back(Operation& waiting) noexcept { list_.push_back(waiting); }
+    /// Null when empty.
+    Operation* pop_front() noexcept {
+        Operation* const first = front();
+        if (first != nullptr) list_.erase(*first);
+        return first;
+    }
+
+private:
+    wait_list list_;
 };
 
 }  // namespace rondo::inline v0::detail

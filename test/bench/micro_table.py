@@ -22,6 +22,9 @@ DEFAULT_MICRO = os.path.join(ROOT, "build", "bench", "test", "bench", "micro")
 ROWS = {
     "await": ("await/rondo", "await/reference", 1, "task", 1.6),
     "yield": ("yield/rondo", "yield/reference", 64, "yield", 1.4),
+    "channel": ("channel/64", "yield/rondo", 64, "value", 3),
+    "channel of one": ("channel/1", "yield/rondo", 64, "value", 3),
+    "channel of none": ("channel/0", "channel/yield", 64, "value", 3),
     "spawn": ("spawn/rondo", "spawn/reference", 64, "child", 4),
     "nop": ("nop/rondo", "nop/reference", 64, "NOP", 1.08),
     "timers": ("timers/1000000", "timers/1000", 1, "timer", 6),

@@ -39,6 +39,7 @@
 #include <rondo/shutdown_mode.hpp>
 #include <rondo/stream/buffered_reader.hpp>
 #include <rondo/stream/piece_source.hpp>
+#include <rondo/stream/pipe.hpp>
 #include <rondo/stream/read_window.hpp>
 #include <rondo/stream/record.hpp>
 #include <rondo/stream/stream.hpp>

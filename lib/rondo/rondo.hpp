@@ -1,23 +1,24 @@
-// Everything at once.
+// All of rondo but its test kit (rondo/testing).
 #pragma once
 
-#include <rondo/const_buffer.hpp>
-#include <rondo/engine/choose.hpp>
-#include <rondo/engine/engine.hpp>
 #include <rondo/io/accept_state.hpp>
 #include <rondo/io/blocking.hpp>
 #include <rondo/io/buffer_pool.hpp>
 #include <rondo/io/chunk.hpp>
 #include <rondo/io/completion_target.hpp>
+#include <rondo/io/datagram_state.hpp>
 #include <rondo/io/operation.hpp>
+#include <rondo/io/raw_datagram.hpp>
 #include <rondo/io/receive_state.hpp>
 #include <rondo/io/run.hpp>
 #include <rondo/io/scheduler.hpp>
 #include <rondo/io/signal.hpp>
 #include <rondo/io/timer_heap.hpp>
-#include <rondo/log.hpp>
 #include <rondo/net/accept_operation.hpp>
 #include <rondo/net/connect_operation.hpp>
+#include <rondo/net/datagram.hpp>
+#include <rondo/net/datagram_operation.hpp>
+#include <rondo/net/datagram_socket.hpp>
 #include <rondo/net/endpoint.hpp>
 #include <rondo/net/ip_address.hpp>
 #include <rondo/net/ip_option.hpp>
@@ -35,8 +36,8 @@
 #include <rondo/net/stream_socket.hpp>
 #include <rondo/net/tcp.hpp>
 #include <rondo/net/tcp_option.hpp>
+#include <rondo/net/udp.hpp>
 #include <rondo/net/unix_address.hpp>
-#include <rondo/shutdown_mode.hpp>
 #include <rondo/stream/buffered_reader.hpp>
 #include <rondo/stream/piece_source.hpp>
 #include <rondo/stream/pipe.hpp>

@@ -36,4 +36,14 @@ struct buffer_slot {
 };
 static_assert(sizeof(buffer_slot) == 16);
 
+/// What a multishot RECVMSG puts first into its buffer, laid out as io_uring_recvmsg_out. Behind it
+/// come as many bytes for the name, then for control data, as were asked for, then the payload.
+struct received_message {
+    std::uint32_t name_size;
+    std::uint32_t control_size;
+    std::uint32_t payload_size;
+    std::uint32_t flags;  ///< msghdr::msg_flags
+};
+static_assert(sizeof(received_message) == 16);
+
 }  // namespace rondo::inline v0::abi

@@ -60,6 +60,7 @@ public:
 
 private:
     friend class receive_state;
+    friend class datagram_state;
 
     // A lease on a pool's buffer.
     chunk(buffer_pool& pool, std::uint16_t id, std::uint32_t size) noexcept

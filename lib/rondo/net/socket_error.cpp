@@ -21,6 +21,11 @@ struct failure {
 
     [[nodiscard]] bool is_local() const { return verb == "bind" || verb == "listen"; }
     [[nodiscard]] bool is_connect() const { return verb == "connect"; }
+    [[nodiscard]] bool is_membership() const { return verb == "join" || verb == "leave"; }
+    // The verbs of established streams are never refused.
+    [[nodiscard]] bool is_datagram() const {
+        return verb == "send_to" || verb == "recv_from" || verb == "send" || verb == "recv";
+    }
 };
 
 std::string hint_route(const failure& failed) {
@@ -35,10 +40,30 @@ std::string hint_permission(const failure& failed) {
         return "ports below net.ipv4.ip_unprivileged_port_start, 1024 unless changed, are for "
                "root or CAP_NET_BIND_SERVICE; see sysctl net.ipv4.ip_unprivileged_port_start";
     }
+    if (failed.error == EACCES && failed.is_datagram()) {
+        return "to a broadcast address only with allow_broadcast{true}; else a firewall or a "
+               "security policy forbids it, see nft list ruleset";
+    }
     return "a firewall or a security policy forbids it; see nft list ruleset";
 }
 
+std::string hint_refused(const failure& failed) {
+    return failed.is_datagram() ? "no socket has this port there; see ss -lun"
+                                : "nothing listens there; see ss -ltn";
+}
+
+std::string hint_in_use(const failure& failed) {
+    if (failed.is_membership()) {
+        return "this socket is in the group already";
+    }
+    return failed.is_connect() ? "no free local port to this peer; see ss -tan"
+                               : "another socket has this address; see ss -ltnp";
+}
+
 std::string hint_address(const failure& failed) {
+    if (failed.is_membership()) {
+        return "this socket is not in the group";
+    }
     if (failed.is_connect()) {
         return "no local port is left to connect from; see sysctl net.ipv4.ip_local_port_range";
     }
@@ -106,14 +131,12 @@ std::string hint_for_unix(const failure& failed, const unix_address& where) {
 std::string hint_for(const failure& failed) {
     if (failed.verb == congestion_control::title) return hint_congestion(failed.error);
     switch (failed.error) {
-        case ECONNREFUSED: return "nothing listens there; see ss -ltn";
+        case ECONNREFUSED: return hint_refused(failed);
         case ETIMEDOUT:
             return failed.is_connect()
                        ? "no answer: the host is down, or a firewall drops the packets"
                        : "the peer stopped answering: its host or the network between is down";
-        case EADDRINUSE:
-            return failed.is_connect() ? "no free local port to this peer; see ss -tan"
-                                       : "another socket has this address; see ss -ltnp";
+        case EADDRINUSE: return hint_in_use(failed);
         case EACCES:
         case EPERM: return hint_permission(failed);
         case ENETUNREACH: return hint_route(failed);
@@ -130,6 +153,12 @@ std::string hint_for(const failure& failed) {
                    "here";
         case EMFILE: return "this process has no descriptor left; see ulimit -n";
         case ENFILE: return "the system has no file left; see sysctl fs.file-max";
+        case EMSGSIZE:
+            return "longer than a datagram can be: 65507 bytes over IPv4, and less where it may "
+                   "not be fragmented";
+        case ENODEV:
+            return failed.is_membership() ? "no interface for it; see ip link and ip route"
+                                          : std::string();
         case EINVAL: return hint_invalid(failed);
         case ETOOMANYREFS: return "too many descriptors are on their way; see ulimit -n";
         default: return {};

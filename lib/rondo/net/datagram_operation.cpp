@@ -1,0 +1,149 @@
+#include <rondo/io/scheduler.hpp>
+#include <rondo/net/datagram_operation.hpp>
+
+#include <liburing.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace rondo::inline v0::detail {
+
+// --- receiving -------------------------------------------------------------------------------
+
+direct_datagram::direct_datagram(datagram_state& state, std::span<std::byte> buffer) noexcept
+    : datagram_request(state), part_{buffer.data(), buffer.size()} {}
+
+void direct_datagram::begin(std::coroutine_handle<> awaiting, context& where) {
+    begin_receive(awaiting, where);
+}
+
+void direct_datagram::prepare(io_uring_sqe& entry) noexcept {
+    message_ = {};
+    message_.msg_name = name_.data();
+    message_.msg_namelen = static_cast<socklen_t>(name_.size());
+    message_.msg_iov = &part_;
+    message_.msg_iovlen = 1;
+    entry = {};
+    entry.opcode = IORING_OP_RECVMSG;
+    entry.fd = state_->descriptor();
+    entry.addr = reinterpret_cast<std::uint64_t>(&message_);
+    entry.len = 1;
+    entry.msg_flags = MSG_TRUNC;  // tells the true size
+    enough_ = 0;
+}
+
+std::span<const std::byte> direct_datagram::name() const noexcept {
+    return std::span(name_).first(std::min<std::size_t>(message_.msg_namelen, name_.size()));
+}
+
+bool receive_into_base::begin(std::coroutine_handle<> awaiting, context& where) {
+    state_->use_on(scheduler::of(where));
+    if (state_->in_use() || where.cancelled()) return wait(awaiting, where);
+    is_direct_ = true;
+    direct_.begin(awaiting, where);
+    return true;
+}
+
+void receive_into_base::collect() noexcept {
+    if (collected_) return;
+    collected_ = true;
+    if (is_direct_) {
+        result_ = direct_.finished();
+        return;
+    }
+    resumed();
+    if (result_ < 0) return;
+    result_ = static_cast<std::int32_t>(taken_.true_size());
+    const auto bytes = taken_.bytes();
+    buffer_ = buffer_.first(std::min(buffer_.size(), bytes.size()));
+    std::copy_n(bytes.begin(), buffer_.size(), buffer_.begin());
+}
+
+std::size_t receive_into_base::stored() const noexcept {
+    return std::min(buffer_.size(), true_size());
+}
+
+std::span<const std::byte> receive_into_base::name() const noexcept {
+    return is_direct_ ? direct_.name() : taken_.name();
+}
+
+// --- sending ---------------------------------------------------------------------------------
+
+bool send_datagram_base::begin(std::coroutine_handle<> awaiting, context& where) {
+    scheduler& on = scheduler::of(where);
+    state_->use_on(on);
+    if (!where.cancelled() && !state_->in_company()) {
+        result_ = send_now();
+        if (result_ != -EAGAIN && result_ != -EINTR) {
+            if (!on.must_yield()) return false;
+            where.wait_for(*this, awaiting);
+            finish();
+            return true;
+        }
+    }
+    begin_send(awaiting, where);
+    return true;
+}
+
+namespace {
+
+std::int32_t result_of(ssize_t returned) noexcept {
+    return returned < 0 ? -errno : static_cast<std::int32_t>(returned);
+}
+
+}  // namespace
+
+std::int32_t send_single::send_now() noexcept {
+    return result_of(::sendto(state_->descriptor(), data_.data(), data_.size(),
+                              MSG_DONTWAIT | MSG_NOSIGNAL, name_, name_size_));
+}
+
+void send_single::prepare(io_uring_sqe& entry) noexcept {
+    entry = {};
+    entry.opcode = IORING_OP_SEND;
+    entry.fd = state_->descriptor();
+    entry.addr = reinterpret_cast<std::uint64_t>(data_.data());
+    // What is longer than any datagram stays so.
+    entry.len = static_cast<std::uint32_t>(std::min(data_.size(), std::size_t{1} << 30));
+    entry.addr2 = reinterpret_cast<std::uint64_t>(name_);
+    entry.addr_len = static_cast<std::uint16_t>(name_size_);
+    entry.msg_flags = MSG_NOSIGNAL;
+    enough_ = 0;
+}
+
+send_gathered::send_gathered(datagram_state& state, std::span<const const_buffer> buffers)
+    : send_datagram_base(state), count_(buffers.size()) {
+    if (count_ > few) many_.resize(count_);
+    iovec* part = count_ > few ? many_.data() : few_.data();
+    for (const const_buffer& each : buffers) {
+        *part++ = {const_cast<std::byte*>(each.data()), each.size()};
+    }
+}
+
+void send_gathered::fill_message() noexcept {
+    message_ = {};
+    message_.msg_name = const_cast<sockaddr*>(name_);
+    message_.msg_namelen = name_size_;
+    message_.msg_iov = count_ > few ? many_.data() : few_.data();
+    message_.msg_iovlen = count_;
+}
+
+std::int32_t send_gathered::send_now() noexcept {
+    fill_message();
+    return result_of(::sendmsg(state_->descriptor(), &message_, MSG_DONTWAIT | MSG_NOSIGNAL));
+}
+
+void send_gathered::prepare(io_uring_sqe& entry) noexcept {
+    fill_message();
+    entry = {};
+    entry.opcode = IORING_OP_SENDMSG;
+    entry.fd = state_->descriptor();
+    entry.addr = reinterpret_cast<std::uint64_t>(&message_);
+    entry.len = 1;
+    entry.msg_flags = MSG_NOSIGNAL;
+    enough_ = 0;
+}
+
+}  // namespace rondo::inline v0::detail

@@ -130,6 +130,9 @@ std::string hint_for_unix(const failure& failed, const unix_address& where) {
 /// What to check; empty where there is nothing to add to the system's own message.
 std::string hint_for(const failure& failed) {
     if (failed.verb == congestion_control::title) return hint_congestion(failed.error);
+    if (failed.verb == "sock_diag" && failed.error == ENOENT) {
+        return "the kernel lists no such sockets; see modprobe tcp_diag udp_diag";
+    }
     switch (failed.error) {
         case ECONNREFUSED: return hint_refused(failed);
         case ETIMEDOUT:

@@ -16,6 +16,7 @@
 #include <rondo/io/timer_heap.hpp>
 #include <rondo/net/accept_operation.hpp>
 #include <rondo/net/connect_operation.hpp>
+#include <rondo/net/connection_info.hpp>
 #include <rondo/net/datagram.hpp>
 #include <rondo/net/datagram_operation.hpp>
 #include <rondo/net/datagram_socket.hpp>
@@ -35,7 +36,9 @@
 #include <rondo/net/stream_server.hpp>
 #include <rondo/net/stream_socket.hpp>
 #include <rondo/net/tcp.hpp>
+#include <rondo/net/tcp_info.hpp>
 #include <rondo/net/tcp_option.hpp>
+#include <rondo/net/tcp_state.hpp>
 #include <rondo/net/udp.hpp>
 #include <rondo/net/unix_address.hpp>
 #include <rondo/stream/buffered_reader.hpp>

@@ -259,6 +259,19 @@ std::int64_t receive_state::take_bytes(std::span<std::byte> buffer) noexcept {
     return static_cast<std::int64_t>(copied);
 }
 
+std::size_t receive_state::undelivered_bytes() const noexcept {
+    if (count_ == 0) return 0;
+    if (owned_size_ != 0) return owned_size_ - offset_;
+    std::size_t total = 0;
+    std::uint16_t id = first_;
+    for (unsigned i = 0; i < count_; ++i) {
+        const buffer_pool::note note = (*pool_)[id];
+        total += note.length;
+        id = note.next;
+    }
+    return total - offset_;
+}
+
 std::vector<std::byte> receive_state::take_all() {
     std::vector<std::byte> all;
     while (count_ != 0) {

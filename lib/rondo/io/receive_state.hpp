@@ -93,6 +93,8 @@ public:
     }
     bool orphaned() const noexcept { return orphaned_; }
     std::size_t undelivered() const noexcept { return count_; }
+    /// In what has arrived and was not yet taken.
+    std::size_t undelivered_bytes() const noexcept;
     scheduler* owner() const noexcept { return scheduler_; }
 
     /// The socket is used on `on` now; it must be the scheduler of its first use.

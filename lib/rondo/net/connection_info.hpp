@@ -52,8 +52,8 @@ struct connection_filter {
 
 /// The sockets of this network namespace, IPv4 and IPv6, in no order (sock_diag(7)). No privilege
 /// is needed. A plain call that waits for nobody: for TCP the kernel walks its table of all
-/// connections, which takes a few milliseconds, unless `states` is LISTEN alone. Sockets that come
-/// or go meanwhile are seen or not. Throws socket_error.
+/// connections, which takes a few milliseconds, unless `states` is LISTEN alone; a busy loop leaves
+/// it to blocking(). Sockets that come or go meanwhile are seen or not. Throws socket_error.
 std::vector<connection_info> list_connections(const connection_filter& filter = {});
 
 }  // namespace rondo::inline v0

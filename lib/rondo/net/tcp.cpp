@@ -1,6 +1,8 @@
+#include <rondo/net/quiesce.hpp>
 #include <rondo/net/socket_error.hpp>
 #include <rondo/net/socket_name.hpp>
 #include <rondo/net/tcp.hpp>
+#include <rondo/net/tcp_info.hpp>
 #include <rondo/task/operation_canceled.hpp>
 #include <rondo/task/result.hpp>
 
@@ -8,7 +10,9 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
+#include <tuple>
 #include <vector>
 
 namespace rondo::inline v0 {
@@ -30,7 +34,19 @@ void bind_tcp(int descriptor, const endpoint& local) {
     }
 }
 
+task<> abort_connection(owned_receive_state state) {
+    // Closing sends a reset then. It cannot fail on a socket, and closing is right in any case.
+    std::ignore = linger(std::chrono::seconds(0)).apply(state->descriptor());
+    co_await quiesce(*state);
+}
+
 }  // namespace detail
+
+tcp_info tcp_socket::info() const {
+    tcp_info made = tcp_info::of(descriptor());
+    made.unread += state_->undelivered_bytes();
+    return made;
+}
 
 endpoint tcp_socket::local_endpoint() const { return detail::local_endpoint_of(descriptor()); }
 endpoint tcp_socket::remote_endpoint() const { return detail::remote_endpoint_of(descriptor()); }

@@ -15,11 +15,14 @@
 
 namespace rondo::inline v0 {
 
+struct tcp_info;
+
 namespace detail {
 
 /// socket(2), throwing.
 unique_fd open_tcp(ip_version version);
 void bind_tcp(int descriptor, const endpoint& local);
+task<> abort_connection(owned_receive_state state);
 
 }  // namespace detail
 
@@ -44,6 +47,15 @@ public:
     detail::connect_operation connect(const endpoint& remote) noexcept {
         return detail::connect_operation(*state_, remote);
     }
+
+    /// As close(), but the peer gets a reset instead of the end of the stream: both sides forget
+    /// the connection, with what was sent and not yet delivered, and no TIME-WAIT stays behind
+    /// (linger of 0 s). A duplicate of the descriptor keeps the connection. Never throws.
+    task<> abort() { return detail::abort_connection(std::move(state_)); }
+
+    /// The connection's state, times and queues now (net/tcp_info.hpp). `unread` counts what recv()
+    /// has brought ahead, too. Throws socket_error.
+    tcp_info info() const;
 
     endpoint local_endpoint() const;   ///< getsockname(2); throws socket_error
     endpoint remote_endpoint() const;  ///< getpeername(2); throws socket_error

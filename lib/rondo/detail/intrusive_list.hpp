@@ -228,20 +228,20 @@ public:
     }
 
     /// Empties the queue and calls `visit` with each object it held, in order. Objects may be
-    /// destroyed or queued again, here too, while they are visited. Returns how many there were.
+    /// destroyed or queued again, here too, while they are visited.
     template <typename Visit>
-    std::size_t drain(Visit visit) {
+    void drain(Visit visit) {
         if (empty()) {
-            return 0;
+            return;
         }
         queue_hook* current = before_first_.next_;
         queue_hook* const last = tail_;
         tail_ = &before_first_;
-        for (std::size_t count = 1;; ++count) {
+        for (;;) {
             queue_hook* const next = current->next_;  // undefined for the last, and unused then
             visit(object(*current));
             if (current == last) {
-                return count;
+                return;
             }
             current = next;
         }

@@ -55,7 +55,7 @@ buffer_pool::buffer_pool(engine& owner, const buffer_pool_options& options)
     }
     most_ = std::min(most_, std::max(options.most, 1u));
     const unsigned initial = std::clamp(options.initial, 1u, most_);
-    for (; size_ < initial; ++size_) offer(static_cast<std::uint16_t>(size_));
+    for (; size_ < initial; ++size_) give_back(static_cast<std::uint16_t>(size_));
     publish();
 }
 
@@ -70,7 +70,7 @@ bool buffer_pool::grow() noexcept {
     ++starvations_;
     const unsigned before = size_;
     const unsigned target = std::min(size_ * 2, most_);
-    for (; size_ < target; ++size_) offer(static_cast<std::uint16_t>(size_));
+    for (; size_ < target; ++size_) give_back(static_cast<std::uint16_t>(size_));
     publish();
     return size_ > before;
 }

@@ -50,7 +50,7 @@ public:
     void taken() noexcept { ++taken_; }
 
     /// The engine may fill the buffer again after the next publish().
-    [[gnu::always_inline]] void give_back(std::uint16_t id) noexcept { offer(id); }
+    [[gnu::always_inline]] void give_back(std::uint16_t id) noexcept { offer(id, data(id)); }
 
     /// Lets the engine see what was given back. One store per turn instead of one per buffer.
     void publish() noexcept {
@@ -68,16 +68,17 @@ public:
 
     /// The engine is about to end. Chunks may outlive it; the last give_back() frees the pool.
     static void retire(std::unique_ptr<buffer_pool> pool) noexcept;
-    /// give_back() for chunks, which may be the last holders of a retired pool.
-    [[gnu::always_inline]] void give_back_chunk(std::uint16_t id) noexcept {
-        give_back(id);
+    /// give_back() for chunks, which know where their buffer begins and may be the last holders of
+    /// a retired pool.
+    [[gnu::always_inline]] void give_back_chunk(std::uint16_t id, std::byte* begin) noexcept {
+        offer(id, begin);
         if (retired_) [[unlikely]] free_retired();
     }
 
 private:
-    [[gnu::always_inline]] void offer(std::uint16_t id) noexcept {
+    [[gnu::always_inline]] void offer(std::uint16_t id, std::byte* begin) noexcept {
         abi::buffer_slot& slot = slots_[offered_ & mask_];
-        slot.address = reinterpret_cast<std::uint64_t>(data(id));
+        slot.address = reinterpret_cast<std::uint64_t>(begin);
         slot.id = id;  // all slots have the same length, set once
         ++offered_;
     }

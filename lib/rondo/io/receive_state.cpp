@@ -225,16 +225,13 @@ chunk receive_state::take_chunk(std::int32_t& reason) noexcept {
     const std::uint32_t skipped = std::exchange(offset_, 0);
     if (owned_size_ != 0) [[unlikely]] {
         chunk whole(std::exchange(owned_, nullptr), std::exchange(owned_size_, 0));
-        if (skipped == 0) return whole;
-        std::memmove(whole.data_, whole.data_ + skipped, whole.size_ - skipped);
-        whole.size_ -= skipped;
+        whole.drop_front(skipped);
         return whole;
     }
     buffer_pool& pool = *pool_;
     const buffer_pool::note note = pool[first_];
     chunk taken(pool, first_, note.length);
-    taken.data_ += skipped;
-    taken.size_ -= skipped;
+    taken.drop_front(skipped);
     first_ = note.next;
     return taken;
 }
@@ -353,6 +350,7 @@ bool lease_waiter::wait(std::coroutine_handle<> awaiting, context& where) {
 
 bool receive_waiter::wait(std::coroutine_handle<> awaiting, context& where, lease_waiter* lease) {
     scheduler& on = scheduler::of(where);
+    result_ = 0;
     state_->use_on(on);
     detail::require(!state_->reading(), "two receives at once on one socket");
     const bool cancelled = where.cancelled();
@@ -382,9 +380,12 @@ void receive_waiter::cancel() noexcept {
     where().loop().make_ready(*this);
 }
 
-waiter* receive_state::take_reader() noexcept {
-    if (lease_reader != nullptr) return std::exchange(lease_reader, nullptr);
-    return std::exchange(copy_reader, nullptr);
+receive_waiter* receive_state::take_reader() noexcept {
+    receive_waiter* const taken = lease_reader != nullptr ? lease_reader : copy_reader;
+    lease_reader = nullptr;
+    copy_reader = nullptr;
+    taken->result_ = 0;
+    return taken;
 }
 
 void receive_state::interrupt() noexcept {

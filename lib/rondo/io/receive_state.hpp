@@ -172,7 +172,7 @@ public:
     void interrupt() noexcept;
     bool waited_for() const noexcept { return lease_reader != nullptr || copy_reader != nullptr; }
     /// Forgets who waits for news and returns it, or null.
-    waiter* take_reader() noexcept;
+    receive_waiter* take_reader() noexcept;
 
 private:
     explicit receive_state(int descriptor) noexcept : descriptor_(descriptor) {}
@@ -200,6 +200,7 @@ public:
     void cancel() noexcept override;
 
 protected:
+    // result_ is set when it is known, not here: one is made for every receive.
     explicit receive_waiter(receive_state& state) noexcept : state_(&state) {}
     ~receive_waiter() = default;
 
@@ -210,7 +211,7 @@ protected:
     receive_state* state_;
     /// Negative when cancelled; for a lease_waiter the length of the chunk handed over; 0 when the
     /// state is to be asked.
-    std::int32_t result_ = 0;
+    std::int32_t result_;
 
 private:
     friend class receive_state;

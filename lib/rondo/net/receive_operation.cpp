@@ -68,6 +68,7 @@ void direct_receive::fell_short() noexcept {
 
 bool receive_bytes_operation::begin(std::coroutine_handle<> awaiting, context& where) {
     scheduler& on = scheduler::of(where);
+    result_ = 0;
     state_->use_on(on);
     // No room is filled at once, whatever has arrived, as recv(2) does it.
     const bool at_once = buffer_.empty() && !where.cancelled();

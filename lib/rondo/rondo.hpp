@@ -59,11 +59,13 @@
 #include <rondo/sync/semaphore.hpp>
 #include <rondo/sync/shared_channel.hpp>
 #include <rondo/sync/sync_operation.hpp>
+#include <rondo/task/await_site.hpp>
 #include <rondo/task/awaitable.hpp>
 #include <rondo/task/branches.hpp>
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/child.hpp>
 #include <rondo/task/context.hpp>
+#include <rondo/task/dump_tasks.hpp>
 #include <rondo/task/event_loop.hpp>
 #include <rondo/task/frame_pool.hpp>
 #include <rondo/task/generator.hpp>

@@ -11,6 +11,7 @@
 #include <exception>
 #include <functional>
 #include <optional>
+#include <source_location>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -71,8 +72,9 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        start(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        start(awaiting, context_at(awaiting, place));
     }
 
 protected:

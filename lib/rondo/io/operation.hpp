@@ -9,6 +9,7 @@
 #include <coroutine>
 #include <cstdint>
 #include <limits>
+#include <source_location>
 #include <system_error>
 
 struct io_uring_sqe;  // <linux/io_uring.h>
@@ -26,8 +27,9 @@ public:
     bool await_ready() const noexcept { return false; }
 
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        start(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        start(awaiting, context_at(awaiting, place));
     }
 
     /// How it ended, once resumed: zero, or what await_resume() would throw.

@@ -25,7 +25,9 @@ scheduler_options checked(const run_options& options) {
 
 }  // namespace
 
-root::root(const run_options& options) : scheduler_(checked(options)), context_(scheduler_) {}
+root::root(const run_options& options) : scheduler_(checked(options)), context_(scheduler_) {
+    context_.set_name("run");
+}
 
 void root::run_to_end() {
     try {

@@ -5,15 +5,26 @@
 #include <liburing.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <system_error>
 #include <utility>
 
 namespace rondo::inline v0 {
 
 namespace {
+
+// Some nanoseconds instead of twenty, and milliseconds behind: enough to tell since when a task
+// waits.
+clock::time_point coarse_now() noexcept {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return clock::time_point(std::chrono::seconds(now.tv_sec) +
+                             std::chrono::nanoseconds(now.tv_nsec));
+}
 
 constinit thread_local bool thread_has_scheduler = false;
 
@@ -30,6 +41,7 @@ scheduler::scheduler(const scheduler_options& options)
     : engine_(engine_for(options)),
       buffers_(std::make_unique<buffer_pool>(*engine_, options.buffers)),
       waker_(*this) {
+    turn_began_ = coarse_now();
     waker_.arm();
     thread_has_scheduler = true;
 }
@@ -83,9 +95,8 @@ void scheduler::run_posted() noexcept {
 }
 
 void scheduler::run_ready() {
-    std::size_t resumed = 0;
-    while (!ready_.empty() && resumed < ready_budget) resumed += resume_ready();
-    resumptions_ += resumed;
+    const std::uint64_t enough = readied_ + ready_budget;
+    while (!ready_.empty() && readied_ < enough) resume_ready();
 }
 
 void scheduler::expire_timers() noexcept {
@@ -135,28 +146,37 @@ io_uring_sqe& scheduler::make_room() {
 
 void scheduler::reap() noexcept {
     reaping_ = true;
-    completions_ += engine_->reap([this](const completion& c) { dispatch(c); });
+    turn_began_ = coarse_now();
+    const unsigned reaped =
+        engine_->reap([this, at = turn_began_](const completion& c) { dispatch(c, at); });
+    completions_ += reaped;
+    readied_ += reaped;
     reaping_ = false;
 }
 
-inline void scheduler::dispatch(const completion& c) noexcept {
-    // The low bits of user_data tell whose completion it is; the order is that of frequency.
+inline void scheduler::dispatch(const completion& c, clock::time_point at) noexcept {
+    // The low bits of user_data tell whose completion it is; the order is that of frequency. reap()
+    // counts each completion as a task made ready; where it is not one, this takes it back.
     if ((c.user_data & receive_tag) != 0) {
         auto& state = *reinterpret_cast<receive_state*>(c.user_data - receive_tag);
         if (lease_waiter* reader = state.hand_over(c.result, c.flags)) [[likely]] {
-            make_ready(*reader);
+            make_ready(*reader, at);
         } else {
+            --readied_;
             state.complete(c.result, c.flags);
         }
     } else if ((c.user_data & target_tag) == 0) [[likely]] {
         auto& ended = *reinterpret_cast<operation*>(c.user_data);
         ended.result_ = c.result;
         if (c.result >= ended.enough_) [[likely]] {
-            make_ready(ended);
+            make_ready(ended, at);
         } else {
+            --readied_;
             ended.fell_short();
         }
-    } else if (c.user_data != ignored) {
+    } else {
+        --readied_;
+        if (c.user_data == ignored) return;
         reinterpret_cast<completion_target*>(c.user_data - target_tag)->complete(c.result, c.flags);
     }
 }
@@ -212,7 +232,7 @@ scheduler_stats scheduler::stats() const noexcept {
     s.entries = entries_;
     s.completions = completions_;
     s.overflows = engine_->overflows();
-    s.resumptions = resumptions_;
+    s.resumptions = readied_;
     s.starvations = buffers_->starvations();
     s.timers = timers_.size();
     s.live_tasks = live_contexts_;

@@ -42,7 +42,7 @@ struct scheduler_stats {
     std::uint64_t entries = 0;      ///< requests prepared
     std::uint64_t completions = 0;  ///< completions reaped
     std::uint64_t overflows = 0;    ///< completion queue found full
-    std::uint64_t resumptions = 0;  ///< tasks resumed from the ready queue
+    std::uint64_t resumptions = 0;  ///< tasks put into the ready queue
     std::uint64_t starvations = 0;  ///< receives that found no buffer
     std::size_t timers = 0;         ///< armed now
     std::size_t live_tasks = 0;     ///< threads of control now: root, children, branches, scopes
@@ -144,7 +144,7 @@ private:
     engine::duration longest_wait() noexcept;
     void enter(engine::duration timeout);
     void reap() noexcept;
-    void dispatch(const completion& c) noexcept;
+    void dispatch(const completion& c, clock::time_point at) noexcept;
     void attend_all() noexcept;
     [[gnu::noinline, gnu::cold]] io_uring_sqe& make_room();
     void unbind_all() noexcept;
@@ -167,7 +167,6 @@ private:
     std::uint64_t enters_ = 0;
     std::uint64_t entries_ = 0;
     std::uint64_t completions_ = 0;
-    std::uint64_t resumptions_ = 0;
 
     // Any thread: a stack of posted work, newest first; null when empty.
     std::atomic<posted_work*> posted_ = nullptr;

@@ -20,6 +20,10 @@ unique_fd accept_base::take() {
     return unique_fd(result_);
 }
 
+std::string accept_base::awaits() const {
+    return "accept on " + local_text(state_->descriptor());
+}
+
 std::error_code accept_base::error() noexcept {
     collect();
     return operation::error();

@@ -5,6 +5,8 @@
 #include <rondo/io/accept_state.hpp>
 
 #include <coroutine>
+#include <source_location>
+#include <string>
 #include <system_error>
 
 namespace rondo::inline v0::detail {
@@ -13,10 +15,12 @@ namespace rondo::inline v0::detail {
 class accept_base : public accept_waiter {
 public:
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return wait(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return wait(awaiting, context_at(awaiting, place));
     }
     std::error_code error() noexcept;
+    std::string awaits() const override;
 
 protected:
     explicit accept_base(accept_state& state) noexcept : accept_waiter(state) {}

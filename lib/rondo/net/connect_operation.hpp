@@ -5,6 +5,8 @@
 #include <rondo/net/endpoint.hpp>
 
 #include <coroutine>
+#include <source_location>
+#include <string>
 #include <system_error>
 
 namespace rondo::inline v0::detail {
@@ -15,11 +17,13 @@ public:
         : state_(&state), remote_(remote), address_(remote) {}
 
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        begin(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        begin(awaiting, context_at(awaiting, place));
     }
     void await_resume();
     std::error_code error() noexcept;
+    std::string awaits() const override { return "connect to " + remote_.to_string(); }
 
 private:
     void begin(std::coroutine_handle<> awaiting, context& where);

@@ -14,6 +14,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <source_location>
 #include <span>
 #include <system_error>
 #include <vector>
@@ -48,8 +49,9 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return wait(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return wait(awaiting, context_at(awaiting, place));
     }
     basic_datagram<Address> await_resume() {
         resumed();
@@ -95,8 +97,9 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return begin(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return begin(awaiting, context_at(awaiting, place));
     }
     std::error_code error() noexcept {
         collect();
@@ -155,8 +158,9 @@ public:
 class send_datagram_base : public datagram_request {
 public:
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return begin(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return begin(awaiting, context_at(awaiting, place));
     }
     std::error_code error() noexcept {
         resumed();

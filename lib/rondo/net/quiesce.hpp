@@ -28,6 +28,7 @@ public:
         }
     }
     void await_resume() const noexcept {}
+    std::string awaits() const override { return "what is pending on a socket to end"; }
 
 private:
     void cancel() noexcept override {}

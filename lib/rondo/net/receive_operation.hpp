@@ -8,7 +8,9 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <source_location>
 #include <span>
+#include <string>
 #include <system_error>
 
 namespace rondo::inline v0::detail {
@@ -20,14 +22,16 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return wait(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return wait(awaiting, context_at(awaiting, place));
     }
     // Inlined, so that a failure is thrown in the awaiting coroutine itself: to unwind one frame
     // more would cost a server a tenth of what a short connection costs it.
     [[gnu::always_inline]] chunk await_resume() {
-        state_->clear_reading();
-        if (result_ > 0) [[likely]] return state_->handed_over(id_, result_);
+        receive_state& state = *state_;
+        state.clear_reading();
+        if (result_ > 0) [[likely]] return state.handed_over(id_, result_);
         if (ended_in_error()) [[unlikely]] {
             if (cancelled()) throw operation_canceled();
             if (lost()) throw lost_error();
@@ -36,6 +40,7 @@ public:
         return take();
     }
     std::error_code error();
+    std::string awaits() const override { return "recv from " + peer_text(*state_); }
 
 private:
     bool ended_in_error() noexcept;
@@ -53,6 +58,7 @@ public:
         : state_(&state), buffer_(buffer) {}
     void begin(std::coroutine_handle<> awaiting, context& where);
     std::int32_t result() const noexcept { return result_; }
+    std::string awaits() const override { return "recv from " + peer_text(*state_); }
 
 private:
     void prepare(io_uring_sqe& entry) noexcept override;
@@ -71,11 +77,13 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return begin(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return begin(awaiting, context_at(awaiting, place));
     }
     std::size_t await_resume();
     std::error_code error();
+    std::string awaits() const override { return "recv from " + peer_text(*state_); }
 
 private:
     bool begin(std::coroutine_handle<> awaiting, context& where);

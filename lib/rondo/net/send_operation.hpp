@@ -11,7 +11,9 @@
 #include <array>
 #include <coroutine>
 #include <cstddef>
+#include <source_location>
 #include <span>
+#include <string>
 #include <system_error>
 
 namespace rondo::inline v0::detail {
@@ -21,13 +23,15 @@ namespace rondo::inline v0::detail {
 class send_base : public operation {
 public:
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        begin(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        begin(awaiting, context_at(awaiting, place));
     }
     std::error_code error() noexcept {
         leave();
         return operation::error();
     }
+    std::string awaits() const override { return "send to " + peer_text(*state_); }
 
 protected:
     send_base(receive_state& state, std::size_t size) noexcept : state_(&state), size_(size) {}
@@ -53,8 +57,9 @@ public:
         : send_base(state, size), data_(data) {}
 
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        begin(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        begin(awaiting, context_at(awaiting, place));
     }
     [[gnu::always_inline]] void await_resume() {
         leave();

@@ -37,6 +37,12 @@ Address ask_for(name_call call, int descriptor, const char* verb) {
     throw_socket_error(verb, found.index() == 0 ? errno : EAFNOSUPPORT);
 }
 
+std::string text_of(const socket_place& place, const char* unknown) {
+    if (const auto* internet = std::get_if<endpoint>(&place)) return internet->to_string();
+    if (const auto* path = std::get_if<unix_address>(&place)) return path->to_string();
+    return unknown;
+}
+
 }  // namespace
 
 endpoint local_endpoint_of(int descriptor) {
@@ -80,6 +86,14 @@ socket_place peer_of(const receive_state& state) noexcept {
     *name.size_pointer() = state.peer_name_size;
     if (const auto kept = name.to_endpoint()) return *kept;
     return {};
+}
+
+std::string peer_text(const receive_state& state) {
+    return text_of(peer_of(state), "a peer without a name");
+}
+
+std::string local_text(int descriptor) {
+    return text_of(ask(::getsockname, descriptor), "a socket without a name");
 }
 
 void throw_local_error(const char* verb, int descriptor, int error) {

@@ -5,6 +5,8 @@
 #include <rondo/net/socket_error.hpp>
 
 #include <cstddef>
+#include <optional>
+#include <string>
 
 namespace rondo::inline v0 {
 class receive_state;
@@ -27,6 +29,11 @@ void remember_peer(receive_state& state, const socket_address& name) noexcept;
 /// The kept name, or what getpeername(2) says now. For a Unix socket whose peer is unnamed its own
 /// name, which is that of the server.
 socket_place peer_of(const receive_state& state) noexcept;
+
+/// The peer's name for dump_tasks(): "127.0.0.1:8000", "a peer without a name".
+std::string peer_text(const receive_state& state);
+/// The same of this end.
+std::string local_text(int descriptor);
 
 /// Throws a socket_error that names the verb and this end of the socket.
 [[noreturn]] void throw_local_error(const char* verb, int descriptor, int error);

@@ -36,6 +36,7 @@ public:
     void await_resume() const {
         if (cancelled_) throw_canceled();
     }
+    std::string awaits() const override { return "a connection to end"; }
 
 private:
     void cancel() noexcept override {

@@ -106,6 +106,7 @@ private:
 template <typename Socket, typename Handler>
 child<stream_server> serve_one(stream_server& server, Handler& handler, stream_socket peer) {
     context& here = co_await this_context();
+    here.set_name("connection");
     auto work = std::invoke(handler, Socket(std::move(peer)));
     std::exception_ptr failure = co_await work.settle(here);
     if (failure) server.child_failed(std::move(failure));

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <source_location>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -37,12 +38,14 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) {
+    std::coroutine_handle<> await_suspend(
+        std::coroutine_handle<Promise> awaiting,
+        std::source_location place = std::source_location::current()) {
         const bool cancelled = awaiting.promise().task_context().cancelled();
         if (!cancelled && request_.take(*reader_)) [[likely]] return awaiting;
         ::new (static_cast<void*>(&waiting_)) task<value_type>(reader_->wait_for(request_));
         waits_ = true;
-        return std::move(waiting_).operator co_await().await_suspend(awaiting);
+        return std::move(waiting_).operator co_await().await_suspend(awaiting, place);
     }
     value_type await_resume() {
         if (!waits_) [[likely]] return request_.taken();

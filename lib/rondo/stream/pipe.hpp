@@ -11,6 +11,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <memory>
+#include <source_location>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -65,8 +66,9 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return begin(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return begin(awaiting, context_at(awaiting, place));
     }
     std::size_t await_resume();
     std::error_code error() noexcept;
@@ -90,8 +92,9 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return begin(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return begin(awaiting, context_at(awaiting, place));
     }
     void await_resume();
     std::error_code error() noexcept;

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <source_location>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -64,8 +65,9 @@ template <typename T>
 class broadcast_operation : public sync_operation {
 public:
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        return start(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) noexcept {
+        return start(awaiting, context_at(awaiting, place));
     }
     /// The end is no error.
     std::error_code error() noexcept {

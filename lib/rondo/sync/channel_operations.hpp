@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <mutex>
 #include <optional>
+#include <source_location>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -70,8 +71,9 @@ public:
         : Side::operation(state.lock), state_(&state), value_(&value) {}
 
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return start(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return start(awaiting, context_at(awaiting, place));
     }
     void await_resume() const {
         if (this->outcome_ == wait_outcome::done) [[likely]] return;
@@ -120,8 +122,9 @@ template <typename T, typename Side>
 class channel_receive_base : public Side::operation {
 public:
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        return start(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) noexcept {
+        return start(awaiting, context_at(awaiting, place));
     }
     /// The end of the channel is no error.
     std::error_code error() const noexcept {

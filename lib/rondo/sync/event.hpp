@@ -3,6 +3,8 @@
 
 #include <rondo/sync/sync_operation.hpp>
 
+#include <source_location>
+
 namespace rondo::inline v0 {
 
 class event;
@@ -13,8 +15,9 @@ class event_wait_operation final : public sync_operation {
 public:
     explicit event_wait_operation(event& awaited) noexcept : event_(&awaited) {}
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        return start(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) noexcept {
+        return start(awaiting, context_at(awaiting, place));
     }
     void await_resume() const { throw_if_canceled(); }
 

@@ -3,6 +3,7 @@
 
 #include <rondo/sync/sync_operation.hpp>
 
+#include <source_location>
 #include <utility>
 
 namespace rondo::inline v0 {
@@ -45,8 +46,9 @@ class mutex_lock_operation final : public sync_operation {
 public:
     explicit mutex_lock_operation(mutex& wanted) noexcept : mutex_(&wanted) {}
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        return start(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) noexcept {
+        return start(awaiting, context_at(awaiting, place));
     }
     mutex_guard await_resume();
 

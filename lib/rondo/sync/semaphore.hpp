@@ -4,6 +4,7 @@
 #include <rondo/sync/sync_operation.hpp>
 
 #include <cstddef>
+#include <source_location>
 #include <utility>
 
 namespace rondo::inline v0 {
@@ -49,8 +50,9 @@ namespace detail {
 class semaphore_operation : public sync_operation {
 public:
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        return start(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) noexcept {
+        return start(awaiting, context_at(awaiting, place));
     }
 
 protected:

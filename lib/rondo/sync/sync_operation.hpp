@@ -7,6 +7,7 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <string>
 #include <system_error>
 
 namespace rondo::inline v0::detail {
@@ -34,6 +35,8 @@ public:
                                         ? std::errc::operation_canceled
                                         : std::errc::broken_pipe);
     }
+
+    std::string awaits() const override { return "another task"; }
 
     /// For the primitive, once this has left its list.
     void end(wait_outcome outcome) noexcept {

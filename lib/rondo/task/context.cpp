@@ -4,7 +4,13 @@
 namespace rondo::inline v0 {
 
 context::context(event_loop& loop) noexcept
-    : loop_(&loop), parent_(nullptr), stop_(nullptr), shielded_(false), cancelled_(false) {
+    : loop_(&loop),
+      parent_(nullptr),
+      stop_(nullptr),
+      shielded_(false),
+      cancelled_(false),
+      since_(loop.turn_began_) {
+    loop_->roots_.push_back(*this);
     ++loop_->live_contexts_;
 }
 
@@ -13,7 +19,8 @@ context::context(context& parent, shielding shield) noexcept
       parent_(&parent),
       stop_(parent.stop_),
       shielded_(shield == shielding::on),
-      cancelled_(parent.cancelled_ && !shielded_) {
+      cancelled_(parent.cancelled_ && !shielded_),
+      since_(loop_->turn_began_) {
     parent.children_.push_back(*this);
     ++loop_->live_contexts_;
 }

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <rondo/detail/intrusive_list.hpp>
+#include <rondo/task/await_site.hpp>
+#include <rondo/task/timer.hpp>
 #include <rondo/task/waiter.hpp>
 
 #include <concepts>
 #include <coroutine>
+#include <source_location>
 
 namespace rondo::inline v0 {
 
@@ -47,6 +50,31 @@ public:
     /// Whether this waiter is the one who waits: not made ready, not resumed yet.
     bool waited_for_by(const waiter& w) const noexcept { return waiting_ == &w; }
 
+    // --- for dump_tasks() ---
+
+    /// Notes where the innermost task is about to wait.
+    void waits_at(std::source_location place) noexcept { waits_at_ = place; }
+    std::source_location waits_at() const noexcept { return waits_at_; }
+    /// Links a task that begins here, and takes it out at its end.
+    void enter_task(await_site& site, std::source_location place) noexcept {
+        site.place_ = place;
+        site.outer_ = innermost_;
+        innermost_ = &site;
+    }
+    void leave_task(await_site& site) noexcept { innermost_ = site.outer_; }
+    const await_site* innermost() const noexcept { return innermost_; }
+    /// What it waits for; null while it is ready, runs, or waits for tasks in contexts below.
+    const waiter* waiting() const noexcept { return waiting_; }
+    /// The time of the turn in which it was made ready last, as exact as the loop's coarse clock.
+    clock::time_point since() const noexcept { return since_; }
+    /// Static text or one that outlives the context; empty where none was set.
+    const char* name() const noexcept { return name_; }
+    void set_name(const char* name) noexcept { name_ = name; }
+    template <typename Visit>
+    void each_child(Visit visit) const {
+        for (const context& child : children_) visit(child);
+    }
+
     /// The nearest graceful stop around this context, or null.
     graceful_stop* stop() const noexcept { return stop_; }
     void set_stop(graceful_stop& stop) noexcept { stop_ = &stop; }
@@ -62,6 +90,10 @@ private:
     // The loop's thread.
     bool cancelled_;
     waiter* waiting_ = nullptr;
+    std::source_location waits_at_{};
+    clock::time_point since_;
+    await_site* innermost_ = nullptr;
+    const char* name_ = "";
     detail::intrusive_list<context> children_;
 };
 
@@ -70,6 +102,16 @@ template <typename Promise>
 concept has_context = requires(Promise& promise) {
     { promise.task_context() } -> std::same_as<context&>;
 };
+
+/// The awaiting task's context, with a note in it where the task waits: what an operation's
+/// await_suspend() begins with. `place` is to be a default argument there, which the compiler
+/// fills in with the line of the co_await.
+template <has_context Promise>
+context& context_at(std::coroutine_handle<Promise> awaiting, std::source_location place) noexcept {
+    context& where = awaiting.promise().task_context();
+    where.waits_at(place);
+    return where;
+}
 
 namespace detail {
 

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 
 namespace rondo::inline v0 {
 
@@ -39,7 +40,13 @@ public:
     /// The waiter's task is resumed in its turn. The waiter no longer waits: a cancellation does
     /// not find it any more.
     void make_ready(waiter& ready) noexcept {
+        ++readied_;
+        make_ready(ready, turn_began_);
+    }
+    /// The same for a loop over many, which counts them itself.
+    void make_ready(waiter& ready, clock::time_point turn_began) noexcept {
         ready.context_->waiting_ = nullptr;
+        ready.context_->since_ = turn_began;
         ready_.push_back(ready);
     }
 
@@ -57,6 +64,12 @@ public:
     /// The time of this turn: the clock is read once per turn, not per call.
     virtual clock::time_point now() noexcept = 0;
 
+    /// Calls `visit` with the root of each tree of contexts.
+    template <typename Visit>
+    void each_root(Visit visit) const {
+        for (const context& root : roots_) visit(root);
+    }
+
     /// Any thread: runs `work` on the loop's thread soon. The loop must outlive the call.
     virtual void post(posted_work& work) noexcept = 0;
 
@@ -66,17 +79,19 @@ protected:
     event_loop() noexcept = default;
     ~event_loop() = default;
 
-    /// Resumes the tasks that are ready now; returns how many. Those that become ready meanwhile
-    /// stay queued.
-    std::size_t resume_ready() {
+    /// Resumes the tasks that are ready now. Those that become ready meanwhile stay queued.
+    void resume_ready() {
         immediate_ = 0;
-        return ready_.drain([](waiter& ready) {
+        ready_.drain([](waiter& ready) {
             std::coroutine_handle<>::from_address(ready.frame_).resume();
         });
     }
 
     detail::intrusive_queue<waiter> ready_;
+    detail::intrusive_list<context> roots_;
     std::size_t live_contexts_ = 0;
+    std::uint64_t readied_ = 0;  // tasks made ready since the loop began
+    clock::time_point turn_began_{};  // by a coarse clock, some milliseconds behind
 
 private:
     friend class context;

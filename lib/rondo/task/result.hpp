@@ -7,6 +7,7 @@
 #include <coroutine>
 #include <exception>
 #include <optional>
+#include <source_location>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -81,8 +82,13 @@ public:
 
     bool await_ready() { return operation_->await_ready(); }
     template <has_context Promise>
-    auto await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return operation_->await_suspend(awaiting);
+    auto await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        if constexpr (requires { operation_->await_suspend(awaiting, place); }) {
+            return operation_->await_suspend(awaiting, place);
+        } else {
+            return operation_->await_suspend(awaiting);
+        }
     }
     result<value_type> await_resume() {
         if (const std::error_code failed = operation_->error()) return result<value_type>(failed);

@@ -7,6 +7,8 @@
 
 #include <chrono>
 #include <coroutine>
+#include <source_location>
+#include <string>
 #include <system_error>
 
 namespace rondo::inline v0 {
@@ -21,8 +23,9 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        start(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        start(awaiting, context_at(awaiting, place));
     }
     void await_resume() const {
         if (cancelled_) throw_canceled();
@@ -31,6 +34,7 @@ public:
         if (!cancelled_) return {};
         return std::make_error_code(std::errc::operation_canceled);
     }
+    std::string awaits() const override { return "time to pass"; }
 
 private:
     void start(std::coroutine_handle<> awaiting, context& where);
@@ -47,12 +51,14 @@ class yield_operation final : public waiter {
 public:
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        context& where = awaiting.promise().task_context();
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) noexcept {
+        context& where = context_at(awaiting, place);
         cancelled_ = where.cancelled();
         where.wait_for(*this, awaiting);
         where.loop().make_ready(*this);
     }
+    std::string awaits() const override { return "its next turn"; }
     void await_resume() const {
         if (cancelled_) [[unlikely]] throw_canceled();
     }

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -19,7 +20,7 @@ class task;
 namespace detail {
 
 /// What the promises of all tasks share: whom to resume at the end, the context, the memory.
-class task_promise_base {
+class task_promise_base : public await_site {
 public:
     static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
     static void operator delete(void* memory, std::size_t size) noexcept {
@@ -33,7 +34,9 @@ public:
         bool await_ready() const noexcept { return false; }
         template <typename Promise>
         std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> ended) noexcept {
-            return ended.promise().continuation_;
+            task_promise_base& promise = ended.promise();
+            promise.context_->leave_task(promise);
+            return promise.continuation_;
         }
         void await_resume() const noexcept {}
     };
@@ -41,9 +44,11 @@ public:
 
     context& task_context() const noexcept { return *context_; }
 
-    void start_for(std::coroutine_handle<> continuation, context& where) noexcept {
+    void start_for(std::coroutine_handle<> continuation, context& where,
+                   std::source_location place) noexcept {
         continuation_ = continuation;
         context_ = &where;
+        where.enter_task(*this, place);
     }
 
 private:
@@ -139,8 +144,10 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-        started_.promise().start_for(awaiting, awaiting.promise().task_context());
+    std::coroutine_handle<> await_suspend(
+        std::coroutine_handle<Promise> awaiting,
+        std::source_location place = std::source_location::current()) noexcept {
+        started_.promise().start_for(awaiting, awaiting.promise().task_context(), place);
         return started_;
     }
     T await_resume() { return started_.promise().result(); }
@@ -166,8 +173,10 @@ public:
     settle_awaiter(handle started, context& where) noexcept : started_(started), where_(&where) {}
 
     bool await_ready() const noexcept { return false; }
-    std::coroutine_handle<> await_suspend(std::coroutine_handle<> awaiting) noexcept {
-        started_.promise().start_for(awaiting, *where_);
+    std::coroutine_handle<> await_suspend(
+        std::coroutine_handle<> awaiting,
+        std::source_location place = std::source_location::current()) noexcept {
+        started_.promise().start_for(awaiting, *where_, place);
         return started_;
     }
     std::exception_ptr await_resume() noexcept { return started_.promise().take_failure(); }

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -32,6 +33,7 @@ public:
         return start(awaiting, awaiting.promise().task_context());
     }
     void await_resume() const noexcept {}
+    std::string awaits() const override;
 
 private:
     friend task_group;
@@ -118,6 +120,10 @@ private:
 };
 
 namespace detail {
+
+inline std::string join_operation::awaits() const {
+    return std::to_string(group_->children_) + " children to end";
+}
 
 inline bool join_operation::start(std::coroutine_handle<> awaiting, context& where) noexcept {
     if (group_->children_ == 0) return false;

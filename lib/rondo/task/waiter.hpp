@@ -4,6 +4,7 @@
 #include <rondo/detail/intrusive_list.hpp>
 
 #include <coroutine>
+#include <string>
 
 namespace rondo::inline v0 {
 
@@ -22,6 +23,9 @@ public:
     virtual void cancel() noexcept = 0;
 
     context& where() const noexcept { return *context_; }
+
+    /// What is waited for, in a few words, for dump_tasks(): "recv from 127.0.0.1:8000".
+    virtual std::string awaits() const { return "an event"; }
 
 protected:
     // Its members are set by context::wait_for(), not before: one is made for every await.

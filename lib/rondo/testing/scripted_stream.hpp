@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <deque>
 #include <memory>
+#include <source_location>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -174,8 +175,9 @@ class scripted_receive : public waiter {
 public:
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return begin(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return begin(awaiting, context_at(awaiting, place));
     }
     std::error_code error() {
         collect();
@@ -227,8 +229,9 @@ public:
 
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
-    bool await_suspend(std::coroutine_handle<Promise> awaiting) {
-        return begin(awaiting, awaiting.promise().task_context());
+    bool await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        return begin(awaiting, context_at(awaiting, place));
     }
     void await_resume();
     std::error_code error() noexcept {

@@ -1,0 +1,121 @@
+#include <rondo/task/dump_tasks.hpp>
+#include <rondo/task/event_loop.hpp>
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <iterator>
+#include <string_view>
+#include <vector>
+
+namespace rondo::inline v0 {
+
+namespace detail {
+
+namespace {
+
+// Where the parenthesis that closes at `close` opens; npos where it does not.
+std::size_t opening(std::string_view text, std::size_t close) {
+    std::size_t depth = 0;
+    for (std::size_t i = close + 1; i-- > 0;) {
+        if (text[i] == ')') ++depth;
+        if (text[i] == '(' && --depth == 0) return i;
+    }
+    return std::string_view::npos;
+}
+
+// Cuts off a last list of parameters, and what stands behind it.
+void cut_parameters(std::string& text) {
+    const std::size_t close = text.rfind(')');
+    if (close == std::string::npos || text.find('>', close) != std::string::npos) return;
+    const std::size_t open = opening(text, close);
+    if (open != std::string::npos) text.resize(open);
+}
+
+// Where the last word outside of all brackets begins: what is before it is the type returned.
+std::size_t last_word(std::string_view text) {
+    int depth = 0;
+    for (std::size_t i = text.size(); i-- > 0;) {
+        const char c = text[i];
+        if (c == ')' || c == '>' || c == ']') ++depth;
+        if (c == '(' || c == '<' || c == '[') --depth;
+        if (c == ' ' && depth == 0) return i + 1;
+    }
+    return 0;
+}
+
+}  // namespace
+
+std::string function_of(std::string text) {
+    if (const std::size_t with = text.find(" [with "); with != std::string::npos) {
+        text.resize(with);
+    }
+    constexpr std::string_view call = "::operator()";
+    cut_parameters(text);
+    if (text.ends_with(call)) text.resize(text.size() - call.size());
+    text.erase(0, last_word(text));
+    return text;
+}
+
+}  // namespace detail
+
+namespace {
+
+bool in_library(std::source_location place) {
+    constexpr std::string_view here = await_site::header();
+    constexpr std::string_view library = here.substr(0, here.rfind("task/"));
+    return std::string_view(place.file_name()).starts_with(library);
+}
+
+// The co_awaits that led to where the context waits, innermost first, the library's left out.
+std::vector<std::source_location> trace(const context& task) {
+    std::vector<std::source_location> places;
+    const auto add = [&](std::source_location place) {
+        if (place.line() != 0 && !in_library(place)) places.push_back(place);
+    };
+    // Where it waits for contexts below, the note of the last wait is out of date.
+    if (task.waiting() != nullptr) add(task.waits_at());
+    for (const await_site* site = task.innermost(); site != nullptr; site = site->outer()) {
+        add(site->place());
+    }
+    return places;
+}
+
+std::string state_of(const context& task) {
+    std::string text;
+    if (task.waiting() != nullptr) {
+        const std::chrono::duration<double> waited = clock::now() - task.since();
+        text = fmt::format("{}, for {:.3f} s", task.waiting()->awaits(), waited.count());
+    } else {
+        bool below = false;
+        task.each_child([&](const context&) { below = true; });
+        text = below ? "what is below" : "ready or running";
+    }
+    if (task.cancelled()) text += ", cancelled";
+    return text;
+}
+
+void dump(const context& task, std::size_t depth, std::string& text) {
+    const std::vector<std::source_location> places = trace(task);
+    std::string name = task.name();
+    if (name.empty()) {
+        name = places.empty() ? "task" : detail::function_of(places.back().function_name());
+    }
+    auto out = std::back_inserter(text);
+    fmt::format_to(out, "{:{}}{}: {}\n", "", depth * 2, name, state_of(task));
+    for (const std::source_location& place : places) {
+        fmt::format_to(out, "{:{}}{} at {}:{}\n", "", depth * 2 + 4,
+                       detail::function_of(place.function_name()), place.file_name(), place.line());
+    }
+    task.each_child([&](const context& child) { dump(child, depth + 1, text); });
+}
+
+}  // namespace
+
+std::string dump_tasks(const event_loop& loop) {
+    std::string text;
+    loop.each_root([&](const context& root) { dump(root, 0, text); });
+    return text;
+}
+
+}  // namespace rondo::inline v0

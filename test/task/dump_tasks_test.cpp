@@ -1,0 +1,150 @@
+#include <rondo/net/tcp.hpp>
+#include <rondo/task/dump_tasks.hpp>
+#include <rondo/task/sleep.hpp>
+#include <rondo/task/task_group.hpp>
+#include <rondo/task/when_all.hpp>
+#include <rondo/task/with_timeout.hpp>
+
+#include <support/harness.hpp>
+#include <support/tcp_pair.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+
+#include <chrono>
+#include <source_location>
+#include <string>
+
+using Catch::Matchers::ContainsSubstring;
+using Catch::Matchers::Matches;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string line_of(std::source_location place, int offset) {
+    return ":" + std::to_string(static_cast<int>(place.line()) + offset) + "\n";
+}
+
+std::string place_of_sleep;
+std::string place_of_call;
+
+rondo::task<> sleep_long() {
+    place_of_sleep = "sleep_long at " + std::string(__FILE__) +
+                     line_of(std::source_location::current(), 1);
+    co_await rondo::sleep_for(1h);
+}
+
+rondo::task<> call_sleeper() {
+    place_of_call = "call_sleeper at " + std::string(__FILE__) +
+                    line_of(std::source_location::current(), 1);
+    co_await sleep_long();
+}
+
+rondo::task<std::string> dump_beside(rondo::task_group& group) {
+    co_await rondo::yield();
+    rondo::context& here = co_await rondo::this_context();
+    std::string text = rondo::dump_tasks(here.loop());
+    group.cancel();
+    co_return text;
+}
+
+}  // namespace
+
+TEST_CASE("dump_tasks names what a task waits for, since when, and the lines that led there",
+          "[task][dump_tasks]") {
+    const std::string text = rondo::test::run([]() -> rondo::task<std::string> {
+        auto body = [](rondo::task_group& group) -> rondo::task<std::string> {
+            group.spawn(call_sleeper);
+            std::string dumped = co_await dump_beside(group);
+            co_return dumped;
+        };
+        std::string dumped = co_await rondo::with_task_group(body);
+        co_return dumped;
+    });
+    CAPTURE(text);
+    CHECK_THAT(text,
+               Matches("(.|\\n)*call_sleeper: time to pass, for [0-9]\\.[0-9]{3} s\\n(.|\\n)*"));
+    CHECK_THAT(text, ContainsSubstring(place_of_sleep));
+    CHECK_THAT(text, ContainsSubstring(place_of_call));
+    // Innermost first.
+    CHECK(text.find(place_of_sleep) < text.find(place_of_call));
+}
+
+TEST_CASE("dump_tasks forgets a task that has ended", "[task][dump_tasks]") {
+    const std::string text = rondo::test::run([]() -> rondo::task<std::string> {
+        auto body = [](rondo::task_group& group) -> rondo::task<std::string> {
+            group.spawn([]() -> rondo::task<> {
+                auto ended = []() -> rondo::task<> { co_await rondo::yield(); };
+                co_await ended();
+                co_await rondo::sleep_for(1h);
+            });
+            co_await rondo::yield();
+            co_await rondo::yield();
+            std::string dumped = co_await dump_beside(group);
+            co_return dumped;
+        };
+        std::string dumped = co_await rondo::with_task_group(body);
+        co_return dumped;
+    });
+    CAPTURE(text);
+    CHECK_THAT(text, ContainsSubstring("time to pass"));
+    CHECK_THAT(text, !ContainsSubstring("its next turn"));
+}
+
+TEST_CASE("dump_tasks names the peer of a receive inside a deadline", "[task][dump_tasks][tcp]") {
+    std::string peer;
+    const std::string text =
+        rondo::test::run([](std::string* name) -> rondo::task<std::string> {
+            auto pair = co_await rondo::test::connected_pair();
+            *name = pair.a.remote_endpoint().to_string();
+            auto body = [&](rondo::task_group& group) -> rondo::task<std::string> {
+                group.spawn([&]() -> rondo::task<> {
+                    co_await rondo::with_timeout(1h, pair.a.recv());
+                });
+                co_await rondo::yield();
+                std::string dumped = co_await dump_beside(group);
+                co_return dumped;
+            };
+            std::string dumped = co_await rondo::with_task_group(body);
+            co_return dumped;
+        }, &peer);
+    CAPTURE(text);
+    CHECK_THAT(text, ContainsSubstring("recv from " + peer));
+}
+
+TEST_CASE("dump_tasks shows the children below the task that joins them", "[task][dump_tasks]") {
+    const std::string text = rondo::test::run([]() -> rondo::task<std::string> {
+        auto body = [](rondo::task_group& group) -> rondo::task<std::string> {
+            group.spawn([]() -> rondo::task<> {
+                co_await rondo::when_all(sleep_long(), sleep_long());
+            });
+            co_await rondo::yield();
+            co_await rondo::yield();
+            std::string dumped = co_await dump_beside(group);
+            co_return dumped;
+        };
+        std::string dumped = co_await rondo::with_task_group(body);
+        co_return dumped;
+    });
+    CAPTURE(text);
+    const std::size_t parent = text.find("2 children to end");
+    REQUIRE(parent != std::string::npos);
+    const std::size_t first = text.find("sleep_long: time to pass", parent);
+    REQUIRE(first != std::string::npos);
+    CHECK(text.find("sleep_long: time to pass", first + 1) != std::string::npos);
+}
+
+TEST_CASE("a function's name is taken out of what compilers say", "[task][dump_tasks]") {
+    using rondo::detail::function_of;
+    CHECK(function_of("rondo::task<> echo(rondo::tcp_socket)") == "echo");
+    CHECK(function_of("void echo(echo(rondo::tcp_socket)::_Z4echoN5rondo10tcp_socketE.Frame*)") ==
+          "echo");
+    CHECK(function_of("rondo::task<T> ns::pair<A, B>::get(int) const [with T = int]") ==
+          "ns::pair<A, B>::get");
+    CHECK(function_of("auto main()::(anonymous class)::operator()(int) const") ==
+          "main()::(anonymous class)");
+    CHECK(function_of("void f(int)::<lambda(int)>::operator()(f(int)::_ZZ1fi.Frame*)") ==
+          "f(int)::<lambda(int)>");
+    CHECK(function_of("f(int)::<lambda(int)>") == "f(int)::<lambda(int)>");
+    CHECK(function_of("").empty());
+}

@@ -33,6 +33,7 @@ public:
     /// The next line of its standard output, without the end.
     std::string read_line();
     void signal(int number);
+    pid_t id() const { return process_; }
     /// Stops it; it has stopped on return. Signals wait for SIGCONT then.
     void stop();
     /// Ends its standard input behind what was written, and waits for its end.

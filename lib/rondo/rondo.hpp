@@ -40,6 +40,7 @@
 #include <rondo/net/tcp_option.hpp>
 #include <rondo/net/tcp_state.hpp>
 #include <rondo/net/udp.hpp>
+#include <rondo/net/udp_serve.hpp>
 #include <rondo/net/unix_address.hpp>
 #include <rondo/stream/buffered_reader.hpp>
 #include <rondo/stream/piece_source.hpp>

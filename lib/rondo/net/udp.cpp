@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -84,7 +85,40 @@ void change_source(const udp_socket& socket, int option, const char* verb,
     change_membership(socket, option, verb, request, where);
 }
 
+constexpr int most_port_tries = 16;
+
+// False where the port that the kernel chose for the first address is taken on another one, and
+// `may_retry` says that another choice is wanted then.
+bool bind_each(const std::vector<endpoint>& wanted, bool may_retry,
+               std::vector<udp_socket>& made) {
+    std::exception_ptr failure;
+    for (endpoint local : wanted) {
+        // One port for all: what the kernel chose for the first holds for the others.
+        const bool follows = local.port() == 0 && !made.empty();
+        if (follows) local = endpoint(local.address(), made.front().local_endpoint().port());
+        try {
+            made.push_back(udp_socket::bind(local));
+        } catch (const socket_error& error) {
+            const int code = error.code().value();
+            if (code == EADDRINUSE && follows && may_retry) return false;
+            // A host without IPv6 serves localhost on 127.0.0.1 alone.
+            if (code != EADDRNOTAVAIL && code != EAFNOSUPPORT) throw;
+            failure = std::current_exception();
+        }
+    }
+    if (made.empty()) std::rethrow_exception(failure);
+    return true;
+}
+
 }  // namespace
+
+std::vector<udp_socket> udp_socket::bind_all(std::string_view host_port) {
+    const std::vector<endpoint> wanted = parse_endpoints(host_port, "bind");
+    for (int tries_left = most_port_tries;; --tries_left) {
+        std::vector<udp_socket> made;
+        if (bind_each(wanted, tries_left > 1, made)) return made;
+    }
+}
 
 udp_socket::udp_socket(ip_version version) : udp_socket(open_udp(version)) {}
 

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <string_view>
+#include <vector>
 
 namespace rondo::inline v0 {
 
@@ -32,6 +33,11 @@ public:
         made.bind_to(local);
         return made;
     }
+
+    /// Sockets for all that a user's text means: "localhost:8000" is [::1]:8000 and 127.0.0.1:8000,
+    /// without the former where there is no IPv6. Port 0 gives all of them the same port. Throws
+    /// socket_error, or std::errc::invalid_argument for what is no such text.
+    static std::vector<udp_socket> bind_all(std::string_view host_port);
 
     /// connect(2): from now on send() goes to `remote`, what others send is not received, and
     /// ECONNREFUSED tells when nobody is there. What had come from others stays. Never waits. Once

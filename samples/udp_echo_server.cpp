@@ -1,0 +1,27 @@
+// A UDP echo server: each datagram goes back to whom it came from.
+//
+//     ./samples/run udp_echo_server              serves localhost:8000 until Ctrl-C
+//     nc -u localhost 8000                       type lines; they come back
+#include <rondo/rondo.hpp>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
+// One task for each datagram, 64 at a time. Whatever fails, fails for its datagram alone.
+rondo::task<> echo(rondo::udp_socket& socket, rondo::datagram data) {
+    co_await socket.send_to(data, data.from());
+}
+
+int main(int argc, char** argv) {
+    std::string where = "localhost:8000";
+    CLI::App app("Sends back each datagram it receives, until Ctrl-C.");
+    app.add_option("HOST:PORT", where, "where to receive")->capture_default_str();
+    CLI11_PARSE(app, argc, argv);
+
+    rondo::udp_serve_options options;
+    options.on_listening = [](std::span<const rondo::endpoint> locals) {
+        for (const auto& local : locals) fmt::print("listening on {}\n", local);
+        std::fflush(stdout);
+    };
+    return rondo::run_main(rondo::udp_serve(where, echo, options));
+}

@@ -4,6 +4,7 @@
 #include <rondo/const_buffer.hpp>
 #include <rondo/io/datagram_state.hpp>
 #include <rondo/net/datagram.hpp>
+#include <rondo/net/socket_name.hpp>
 #include <rondo/task/operation_canceled.hpp>
 
 #include <sys/socket.h>
@@ -16,6 +17,7 @@
 #include <cstdint>
 #include <source_location>
 #include <span>
+#include <string>
 #include <system_error>
 #include <vector>
 
@@ -64,6 +66,9 @@ public:
         resumed();
         return datagram_error(result_);
     }
+    std::string awaits() const override {
+        return std::string(verb_) + " on " + local_text(state_->descriptor());
+    }
 
 private:
     const char* verb_;
@@ -79,6 +84,9 @@ public:
         return result_;
     }
     std::span<const std::byte> name() const noexcept;
+    std::string awaits() const override {
+        return "recv_from on " + local_text(state_->descriptor());
+    }
 
 private:
     void prepare(io_uring_sqe& entry) noexcept override;
@@ -104,6 +112,9 @@ public:
     std::error_code error() noexcept {
         collect();
         return datagram_error(result_);
+    }
+    std::string awaits() const override {
+        return "recv_from on " + local_text(state_->descriptor());
     }
 
 protected:
@@ -165,6 +176,9 @@ public:
     std::error_code error() noexcept {
         resumed();
         return operation::error();
+    }
+    std::string awaits() const override {
+        return "send from " + local_text(state_->descriptor());
     }
 
 protected:

@@ -1,6 +1,7 @@
 // All of rondo but its test kit (rondo/testing).
 #pragma once
 
+#include <rondo/const_buffer.hpp>
 #include <rondo/io/accept_state.hpp>
 #include <rondo/io/blocking.hpp>
 #include <rondo/io/buffer_pool.hpp>
@@ -14,6 +15,7 @@
 #include <rondo/io/scheduler.hpp>
 #include <rondo/io/signal.hpp>
 #include <rondo/io/timer_heap.hpp>
+#include <rondo/log.hpp>
 #include <rondo/net/accept_operation.hpp>
 #include <rondo/net/connect_operation.hpp>
 #include <rondo/net/connection_info.hpp>
@@ -42,6 +44,7 @@
 #include <rondo/net/udp.hpp>
 #include <rondo/net/udp_serve.hpp>
 #include <rondo/net/unix_address.hpp>
+#include <rondo/shutdown_mode.hpp>
 #include <rondo/stream/buffered_reader.hpp>
 #include <rondo/stream/piece_source.hpp>
 #include <rondo/stream/pipe.hpp>

@@ -177,7 +177,10 @@ class Library:
         return [name for name in self.files if name.endswith(".hpp") and name != UMBRELLA]
 
     def public_headers(self):
-        return [name for name in self.headers() if layer_of(name) not in NOT_IN_UMBRELLA]
+        """For users. What stands beside the folders is, though its layer is that of `detail`."""
+        beside = lambda name: name.count("/") == 1 and name != UMBRELLA
+        return [name for name in self.headers()
+                if beside(name) or layer_of(name) not in NOT_IN_UMBRELLA]
 
 
 UMBRELLA = "rondo/rondo.hpp"

@@ -22,6 +22,7 @@
 #include <rondo/net/datagram.hpp>
 #include <rondo/net/datagram_operation.hpp>
 #include <rondo/net/datagram_socket.hpp>
+#include <rondo/net/descriptor_operation.hpp>
 #include <rondo/net/endpoint.hpp>
 #include <rondo/net/ip_address.hpp>
 #include <rondo/net/ip_option.hpp>
@@ -32,6 +33,7 @@
 #include <rondo/net/send_operation.hpp>
 #include <rondo/net/serve.hpp>
 #include <rondo/net/socket_error.hpp>
+#include <rondo/net/socket_file.hpp>
 #include <rondo/net/socket_name.hpp>
 #include <rondo/net/socket_option.hpp>
 #include <rondo/net/stream_listener.hpp>
@@ -43,7 +45,9 @@
 #include <rondo/net/tcp_state.hpp>
 #include <rondo/net/udp.hpp>
 #include <rondo/net/udp_serve.hpp>
+#include <rondo/net/unix.hpp>
 #include <rondo/net/unix_address.hpp>
+#include <rondo/net/unix_serve.hpp>
 #include <rondo/shutdown_mode.hpp>
 #include <rondo/stream/buffered_reader.hpp>
 #include <rondo/stream/piece_source.hpp>

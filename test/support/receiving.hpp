@@ -1,7 +1,7 @@
 // What many tests of sockets do with received bytes.
 #pragma once
 
-#include <rondo/net/tcp.hpp>
+#include <rondo/net/stream_socket.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -15,7 +15,7 @@ inline std::span<std::byte> writable(std::string& text) {
 }
 
 /// Reads by recv() until there are `size` bytes or the stream ends.
-inline task<std::string> read_exactly(tcp_socket& from, std::size_t size) {
+inline task<std::string> read_exactly(stream_socket& from, std::size_t size) {
     std::string all;
     while (all.size() < size) {
         const chunk next = co_await from.recv();
@@ -26,14 +26,14 @@ inline task<std::string> read_exactly(tcp_socket& from, std::size_t size) {
 }
 
 /// Reads by recv() to the end of the stream.
-inline task<std::string> read_to_end(tcp_socket& from) {
+inline task<std::string> read_to_end(stream_socket& from) {
     std::string all;
     while (const chunk next = co_await from.recv()) all += next.text();
     co_return all;
 }
 
 /// The same by recv(buffer), `step` bytes at a time.
-inline task<std::string> read_exactly_into_buffer(tcp_socket& from, std::size_t size,
+inline task<std::string> read_exactly_into_buffer(stream_socket& from, std::size_t size,
                                                   std::size_t step) {
     std::string all;
     std::string part(step, '\0');

@@ -36,8 +36,19 @@ void receive_state::bind(scheduler& on) {
 
 // --- from idle into the kernel ---------------------------------------------------------------
 
+void receive_state::keep_descriptors() noexcept {
+    detail::require(intake_ != intake::reads_ahead,
+                    "recv_descriptors() after recv(), which reads ahead, so descriptors may be "
+                    "lost already; receive by recv_descriptors() alone");
+    intake_ = intake::descriptors;
+}
+
 void receive_state::arm() {
     if (phase_ != phase::idle) return;
+    detail::require(intake_ != intake::descriptors,
+                    "recv() after recv_descriptors() would lose descriptors that come; receive by "
+                    "recv_descriptors() alone");
+    intake_ = intake::reads_ahead;
     if (starved_ || !scheduler_->buffers().usable()) {
         arm_copying();
     } else {

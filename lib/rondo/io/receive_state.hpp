@@ -36,6 +36,13 @@ public:
         stopping,  ///< armed or copying, and its cancel is on the way
     };
 
+    /// Who has received so far. Descriptors that come along are lost to who does not ask for them.
+    enum class intake : std::uint8_t {
+        undecided,    ///< nobody, or by requests of their own, which read no further than asked
+        reads_ahead,  ///< there was a request of the state, for bytes alone
+        descriptors,  ///< they are asked for, by every receive from now on
+    };
+
 private:
     // What keeps a receive from simply waiting: bits of obstacles_.
     static constexpr std::uint8_t reading_now = 1;   // another receive
@@ -63,6 +70,7 @@ private:
     bool orphaned_ = false;
     bool end_on_reset_ = false;
     bool starved_ = false;  // the pool had no buffer when data came, and could not grow
+    intake intake_ = intake::undecided;
     std::uint16_t first_ = buffer_pool::no_buffer;
     std::uint16_t last_ = buffer_pool::no_buffer;
     std::uint16_t count_ = 0;  // chunks undelivered, the owned one included
@@ -112,6 +120,10 @@ public:
     bool fails() const noexcept { return count_ == 0 && news_ < 0; }
     /// A receive through the state is in the kernel, or has left something behind.
     bool in_use() const noexcept { return phase_ != phase::idle || has_news(); }
+
+    /// From now on descriptors are received, too. Misuse where some may have been lost already.
+    void keep_descriptors() noexcept;
+    bool keeps_descriptors() const noexcept { return intake_ == intake::descriptors; }
 
     /// Makes sure a request is in the kernel. Takes an entry.
     void arm();

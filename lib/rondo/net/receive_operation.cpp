@@ -42,6 +42,9 @@ constexpr std::size_t most_at_once = std::size_t{1} << 30;
 }  // namespace
 
 void direct_receive::begin(std::coroutine_handle<> awaiting, context& where) {
+    require(!state_->keeps_descriptors(),
+            "recv(buffer) after recv_descriptors() would lose descriptors that come; receive by "
+            "recv_descriptors() alone");
     start(awaiting, where);
     state_->direct_reader = this;
 }

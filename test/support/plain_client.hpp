@@ -19,6 +19,8 @@ public:
     void send(std::string_view bytes);
     /// As much as the buffers on the way take, until nothing more goes for a tenth of a second.
     std::string send_until_stuck();
+    /// Waits until the server, on 127.0.0.1, has read all that was sent; false after 30 s.
+    bool is_read();
     /// Exactly `size` bytes, or fewer if the stream ends before.
     std::string receive(std::size_t size);
     /// All until the end of the stream.

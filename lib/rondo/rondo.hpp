@@ -47,6 +47,7 @@
 #include <rondo/net/udp_serve.hpp>
 #include <rondo/net/unix.hpp>
 #include <rondo/net/unix_address.hpp>
+#include <rondo/net/unix_datagram.hpp>
 #include <rondo/net/unix_serve.hpp>
 #include <rondo/shutdown_mode.hpp>
 #include <rondo/stream/buffered_reader.hpp>

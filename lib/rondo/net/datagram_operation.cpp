@@ -2,11 +2,14 @@
 #include <rondo/net/datagram_operation.hpp>
 
 #include <liburing.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <limits>
 
 namespace rondo::inline v0::detail {
 
@@ -82,9 +85,68 @@ bool send_datagram_base::begin(std::coroutine_handle<> awaiting, context& where)
             finish();
             return true;
         }
+        polling_ = result_ == -EAGAIN;
+        refusals_ = polling_ ? 1 : 0;
     }
     begin_send(awaiting, where);
     return true;
+}
+
+void send_datagram_base::prepare(io_uring_sqe& entry) noexcept {
+    if (!polling_) {
+        prepare_send(entry);
+        enough_ = 0;
+        return;
+    }
+    entry = {};
+    entry.opcode = IORING_OP_POLL_ADD;
+    entry.fd = state_->descriptor();
+    entry.poll32_events = POLLOUT;
+    enough_ = std::numeric_limits<std::int32_t>::max();
+}
+
+void send_datagram_base::fell_short() noexcept {
+    const bool sent = !polling_ && result_ >= 0;
+    const bool may_go_on = polling_ ? result_ >= 0 || asks_again() : asks_again();
+    if (sent || !may_go_on) return end();
+    if (cancel_requested_) {
+        result_ = -ECANCELED;
+        return end();
+    }
+    if (!polling_ && result_ == -EAGAIN) return refused();
+    polling_ = false;
+    unfinished_ = true;
+    loop().attend_to(*state_);
+}
+
+// A Unix socket that is not connected is ready to send whatever its peer's queue is: the second
+// refusal is one that a poll does not end.
+void send_datagram_base::refused() noexcept {
+    constexpr std::chrono::milliseconds first_pause(1);
+    constexpr unsigned most_doublings = 5;
+    if (++refusals_ == 1) {
+        polling_ = true;
+        unfinished_ = true;
+        loop().attend_to(*state_);
+        return;
+    }
+    const unsigned doublings = std::min(refusals_ - 2, most_doublings);
+    loop().arm(*this, loop().now() + first_pause * (1u << doublings));
+}
+
+void send_datagram_base::expire() noexcept { submit(loop()); }
+
+void send_datagram_base::cancel() noexcept {
+    if (!armed()) return operation::cancel();
+    loop().disarm(*this);
+    cancel_requested_ = true;
+    result_ = -ECANCELED;
+    end();
+}
+
+void send_datagram_base::end() noexcept {
+    finish();
+    state_->wake_closer();
 }
 
 namespace {
@@ -100,7 +162,7 @@ std::int32_t send_single::send_now() noexcept {
                               MSG_DONTWAIT | MSG_NOSIGNAL, name_, name_size_));
 }
 
-void send_single::prepare(io_uring_sqe& entry) noexcept {
+void send_single::prepare_send(io_uring_sqe& entry) noexcept {
     entry = {};
     entry.opcode = IORING_OP_SEND;
     entry.fd = state_->descriptor();
@@ -109,8 +171,7 @@ void send_single::prepare(io_uring_sqe& entry) noexcept {
     entry.len = static_cast<std::uint32_t>(std::min(data_.size(), std::size_t{1} << 30));
     entry.addr2 = reinterpret_cast<std::uint64_t>(name_);
     entry.addr_len = static_cast<std::uint16_t>(name_size_);
-    entry.msg_flags = MSG_NOSIGNAL;
-    enough_ = 0;
+    entry.msg_flags = MSG_NOSIGNAL | MSG_DONTWAIT;
 }
 
 send_gathered::send_gathered(datagram_state& state, std::span<const const_buffer> buffers)
@@ -135,15 +196,14 @@ std::int32_t send_gathered::send_now() noexcept {
     return result_of(::sendmsg(state_->descriptor(), &message_, MSG_DONTWAIT | MSG_NOSIGNAL));
 }
 
-void send_gathered::prepare(io_uring_sqe& entry) noexcept {
+void send_gathered::prepare_send(io_uring_sqe& entry) noexcept {
     fill_message();
     entry = {};
     entry.opcode = IORING_OP_SENDMSG;
     entry.fd = state_->descriptor();
     entry.addr = reinterpret_cast<std::uint64_t>(&message_);
     entry.len = 1;
-    entry.msg_flags = MSG_NOSIGNAL;
-    enough_ = 0;
+    entry.msg_flags = MSG_NOSIGNAL | MSG_DONTWAIT;
 }
 
 }  // namespace rondo::inline v0::detail

@@ -6,6 +6,7 @@
 #include <rondo/net/datagram.hpp>
 #include <rondo/net/socket_name.hpp>
 #include <rondo/task/operation_canceled.hpp>
+#include <rondo/task/timer.hpp>
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -164,9 +165,11 @@ public:
     }
 };
 
-/// What all sends share: a plain call first, and a request only where the kernel would block, or
-/// where what others send leaves by one system call together with it.
-class send_datagram_base : public datagram_request {
+/// What all sends share: a plain call first, and a request only where what others send leaves by
+/// one system call together with it. Where there is no room it waits for it by a poll of its own
+/// and tries again: a ring that does both would send an empty datagram in place of this one, since
+/// the kernel has used up the message when it finds the peer's queue full (seen on Linux 6.18).
+class send_datagram_base : public datagram_request, private timer {
 public:
     template <has_context Promise>
     bool await_suspend(std::coroutine_handle<Promise> awaiting,
@@ -196,8 +199,20 @@ protected:
 
 private:
     bool begin(std::coroutine_handle<> awaiting, context& where);
+    void prepare(io_uring_sqe& entry) noexcept override;
+    void fell_short() noexcept override;
+    void cancel() noexcept override;
+    void expire() noexcept override;
+    void refused() noexcept;
+    void end() noexcept;
+
     /// The system call; a count or a negated errno.
     virtual std::int32_t send_now() noexcept = 0;
+    /// The same as a request, without waiting.
+    virtual void prepare_send(io_uring_sqe& entry) noexcept = 0;
+
+    bool polling_ = false;   // the request is a poll for room
+    unsigned refusals_ = 0;  // times there was no room
 };
 
 /// One buffer.
@@ -209,7 +224,7 @@ protected:
 
 private:
     std::int32_t send_now() noexcept override;
-    void prepare(io_uring_sqe& entry) noexcept override;
+    void prepare_send(io_uring_sqe& entry) noexcept override;
 
     const_buffer data_;
 };
@@ -225,7 +240,7 @@ private:
 
     void fill_message() noexcept;
     std::int32_t send_now() noexcept override;
-    void prepare(io_uring_sqe& entry) noexcept override;
+    void prepare_send(io_uring_sqe& entry) noexcept override;
 
     std::array<iovec, few> few_;
     std::vector<iovec> many_;  // where there are more than a few

@@ -1,0 +1,54 @@
+// Unix datagram sockets, unix(7).
+#pragma once
+
+#include <rondo/net/datagram_operation.hpp>
+#include <rondo/net/datagram_socket.hpp>
+#include <rondo/net/unix_address.hpp>
+
+#include <span>
+#include <utility>
+
+namespace rondo::inline v0 {
+
+namespace detail {
+
+template <>
+struct datagram_address<unix_address> {
+    using wire = unix_socket_address;
+    static unix_address from_wire(std::span<const std::byte> name) noexcept;
+    static bool find_remote(int descriptor, unix_address& remote) noexcept;
+    [[noreturn]] static void fail(const char* verb, int error, const unix_address* where);
+};
+
+}  // namespace detail
+
+using unix_datagram = basic_datagram<unix_address>;
+
+/// A Unix datagram socket: see datagram_socket for what it can do. Between processes of one host
+/// nothing is lost or out of order: where the receiver's queue is full (net.unix.max_dgram_qlen,
+/// often 10 datagrams), a send waits. To be answered, a sender needs a name of its own.
+class unix_datagram_socket : public datagram_socket<unix_address> {
+public:
+    /// A closed socket: everything but assignment and destruction is misuse.
+    unix_datagram_socket() noexcept = default;
+    /// Takes such a socket's descriptor, for instance a released one.
+    explicit unix_datagram_socket(detail::unique_fd descriptor);
+
+    /// A socket without a name. Throws socket_error.
+    static unix_datagram_socket open();
+    /// One with a name. A path becomes a socket file, which stays when the socket is closed; one
+    /// that another socket has left behind is replaced, one in use is not. `*` lets the kernel
+    /// choose an abstract name. Throws socket_error.
+    static unix_datagram_socket bind(const unix_address& local);
+    /// Two that are connected to each other, both without a name (socketpair(2)).
+    static std::pair<unix_datagram_socket, unix_datagram_socket> pair();
+
+    /// connect(2): from now on send() goes to `remote`, and what others send is not received.
+    /// Never waits. Throws socket_error: ECONNREFUSED and ENOENT where nobody has this name.
+    void connect(const unix_address& remote);
+
+    unix_address local_address() const;   ///< getsockname(2); throws socket_error
+    unix_address remote_address() const;  ///< getpeername(2); throws socket_error
+};
+
+}  // namespace rondo::inline v0

@@ -51,12 +51,15 @@
 #include <rondo/net/unix_serve.hpp>
 #include <rondo/shutdown_mode.hpp>
 #include <rondo/stream/buffered_reader.hpp>
+#include <rondo/stream/copy.hpp>
 #include <rondo/stream/piece_source.hpp>
 #include <rondo/stream/pipe.hpp>
+#include <rondo/stream/read_exactly.hpp>
 #include <rondo/stream/read_window.hpp>
 #include <rondo/stream/record.hpp>
 #include <rondo/stream/stream.hpp>
 #include <rondo/stream/stream_error.hpp>
+#include <rondo/stream/write_all.hpp>
 #include <rondo/sync/broadcast.hpp>
 #include <rondo/sync/channel.hpp>
 #include <rondo/sync/channel_closed.hpp>

@@ -3,11 +3,15 @@
 #include <rondo/stream/stream_error.hpp>
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/result.hpp>
+#include <rondo/task/when_all.hpp>
 #include <rondo/task/when_any.hpp>
+#include <rondo/task/with_timeout.hpp>
 #include <rondo/testing/scripted_stream.hpp>
 
 #include <support/eventually.hpp>
 #include <support/harness.hpp>
+#include <support/raw_peer.hpp>
+#include <support/stream_pairs.hpp>
 #include <support/thrown_by.hpp>
 #include <support/without_leases.hpp>
 
@@ -554,5 +558,74 @@ TEST_CASE("a line that came in one lease is a view of it", "[stream][buffered_re
         const char* where = first->data();
         auto second = co_await reader.read_line();
         CHECK(second->data() == where + 4);
+    });
+}
+
+// --- over real streams ---------------------------------------------------------------------------
+
+namespace {
+
+// Lines of very different lengths, with both kinds of ends, and no end in their text.
+std::string many_lines() {
+    std::string text;
+    for (std::size_t i = 0; i < 300; ++i) {
+        std::string line = pattern(i * 7919 % 3000, i);
+        std::ranges::replace(line, '\n', '_');
+        std::ranges::replace(line, '\r', '-');
+        text += line + (i % 3 == 0 ? "\r\n" : "\n");
+    }
+    return text;
+}
+
+template <typename Stream>
+task<> send_in_pieces(Stream& to, std::string_view text) {
+    for (std::size_t size = 1; !text.empty(); size = size * 5 % 4999) {
+        co_await to.send(text.substr(0, size));
+        text.remove_prefix(std::min(size, text.size()));
+    }
+    to.shutdown(shutdown_mode::send);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("lines of all lengths come through", "[stream][buffered_reader][tcp]", over_tcp,
+                   over_pipe) {
+    test::run([]() -> task<> {
+        const std::string text = many_lines();
+        for (const bool narrow : {false, true}) {
+            if (narrow && faulty()) continue;
+            auto wide_pair = co_await TestType::connect();
+            auto narrow_pair = co_await TestType::connect_narrow();
+            auto& pair = narrow ? narrow_pair : wide_pair;
+            buffered_reader reader(pair.b);
+            const auto [sent, lines] =
+                co_await when_all(send_in_pieces(pair.a, text), read_lines(reader));
+            CHECK((lines == lines_of(text)));
+        }
+    });
+}
+
+TEMPLATE_TEST_CASE("lines survive deadlines that fall anywhere",
+                   "[stream][buffered_reader][tcp][cancellation]", over_tcp, over_pipe) {
+    test::run([]() -> task<> {
+        const std::string text = many_lines();
+        auto pair = co_await TestType::connect();
+        const auto receive = [&]() -> task<texts> {
+            buffered_reader reader(pair.b);
+            texts lines;
+            for (int i = 0;; ++i) {
+                const auto patience = std::chrono::microseconds(i % 40);
+                auto line = co_await as_result(with_timeout(patience, reader.read_line()));
+                if (!line) {
+                    CHECK(line.error() == std::errc::timed_out);
+                } else if (*line) {
+                    lines.emplace_back(**line);
+                } else {
+                    co_return lines;
+                }
+            }
+        };
+        const auto [sent, lines] = co_await when_all(send_in_pieces(pair.a, text), receive());
+        CHECK((lines == lines_of(text)));
     });
 }

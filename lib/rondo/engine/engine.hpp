@@ -26,6 +26,7 @@ enum class feature : std::uint32_t {
     multishot_recv = 1u << 1,
     buffer_ring = 1u << 2,
     receive_limit = 1u << 3,  ///< a multishot receive can end after a total of bytes (6.17)
+    send_zero_copy = 1u << 4,
 };
 
 /// How large the queues are asked to be; an engine may give more.

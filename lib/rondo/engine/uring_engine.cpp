@@ -341,11 +341,16 @@ public:
         constexpr int needed[] = {IORING_OP_POLL_ADD, IORING_OP_ACCEPT,  IORING_OP_ASYNC_CANCEL,
                                   IORING_OP_CONNECT,  IORING_OP_SEND,    IORING_OP_RECV,
                                   IORING_OP_SENDMSG,  IORING_OP_RECVMSG, IORING_OP_READ,
-                                  IORING_OP_WRITE};
+                                  IORING_OP_WRITE,    IORING_OP_OPENAT, IORING_OP_FSYNC,
+                                  IORING_OP_FADVISE,  IORING_OP_CLOSE};
+        knows_zero_copy_ = io_uring_opcode_supported(probe, IORING_OP_SEND_ZC) != 0;
         return std::all_of(std::begin(needed), std::end(needed), [probe](int opcode) {
             return io_uring_opcode_supported(probe, opcode) != 0;
         });
     }
+
+    /// To be asked after knows_opcodes().
+    bool knows_zero_copy() const noexcept { return knows_zero_copy_; }
 
 private:
     static constexpr std::uint16_t buffer_count = 8;
@@ -376,6 +381,7 @@ private:
     pages buffers_{4096};
     std::array<char, buffer_count> data_{};
     io_uring ring_{};
+    bool knows_zero_copy_ = false;
 };
 
 std::uint32_t probe_features() {
@@ -387,6 +393,7 @@ std::uint32_t probe_features() {
                           static_cast<std::uint32_t>(feature::multishot_recv);
     if (trial.accepts_multishot()) found |= static_cast<std::uint32_t>(feature::multishot_accept);
     if (trial.received(2, 1) == 1) found |= static_cast<std::uint32_t>(feature::receive_limit);
+    if (trial.knows_zero_copy()) found |= static_cast<std::uint32_t>(feature::send_zero_copy);
     return found;
 }
 

@@ -5,6 +5,7 @@
 #include <rondo/net/receive_operation.hpp>
 #include <rondo/net/send_operation.hpp>
 #include <rondo/net/socket_option.hpp>
+#include <rondo/net/zero_copy_operation.hpp>
 #include <rondo/shutdown_mode.hpp>
 #include <rondo/task/task.hpp>
 
@@ -97,6 +98,14 @@ public:
     /// Completes when the kernel has taken at least one byte; returns how many. As send() else.
     detail::send_some_operation send_some(const_buffer data) noexcept {
         return detail::send_some_operation(*state_, data);
+    }
+
+    /// As send(), but the network card reads `data` where it lies: pays from some 16 KiB on.
+    /// Returns when the kernel has let go of it, on TCP when the peer has acknowledged; so does a
+    /// failure or cancellation, then throwing with transferred(). It is a plain send() where there
+    /// is none such (Unix sockets, the epoll engine); over loopback the kernel copies.
+    detail::zero_copy_operation send_zero_copy(const_buffer data) noexcept {
+        return detail::zero_copy_operation(*state_, data);
     }
 
     /// shutdown(2). Throws socket_error.

@@ -7,6 +7,7 @@
 
 #include <linux/io_uring.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 namespace rondo::inline v0::testing {
@@ -35,7 +36,11 @@ bool is_receive(const io_uring_sqe& entry) noexcept {
     return entry.opcode == IORING_OP_RECV || entry.opcode == IORING_OP_RECVMSG;
 }
 bool is_send(const io_uring_sqe& entry) noexcept {
-    return entry.opcode == IORING_OP_SEND || entry.opcode == IORING_OP_SENDMSG;
+    return entry.opcode == IORING_OP_SEND || entry.opcode == IORING_OP_SENDMSG ||
+           entry.opcode == IORING_OP_SEND_ZC;
+}
+bool is_file_transfer(const io_uring_sqe& entry) noexcept {
+    return entry.opcode == IORING_OP_READ || entry.opcode == IORING_OP_WRITE;
 }
 bool is_multishot_receive(const io_uring_sqe& entry) noexcept {
     return is_receive(entry) && (entry.ioprio & IORING_RECV_MULTISHOT) != 0;
@@ -171,7 +176,8 @@ faulty_engine::faulty_engine(std::unique_ptr<engine> inner, fault_plan plan,
     cq_ = {completion_memory_.get(), &completion_head_, &completion_tail_, completions - 1};
 
     for (const feature f : {feature::multishot_accept, feature::multishot_recv,
-                            feature::buffer_ring, feature::receive_limit}) {
+                            feature::buffer_ring, feature::receive_limit,
+                            feature::send_zero_copy}) {
         if (inner_->has(f) && !masked(f)) enable(f);
     }
 }
@@ -353,7 +359,8 @@ bool faulty_engine::needs_masked(const io_uring_sqe& entry) const noexcept {
     return (masked(feature::multishot_recv) && is_multishot_receive(entry)) ||
            (masked(feature::multishot_accept) && is_multishot_accept(entry)) ||
            (masked(feature::receive_limit) && is_multishot_receive(entry) &&
-            entry.file_index != 0);
+            entry.file_index != 0) ||
+           (masked(feature::send_zero_copy) && entry.opcode == IORING_OP_SEND_ZC);
 }
 
 // The errno to refuse the entry with, or 0. It may convert the entry, to end it so later.
@@ -366,7 +373,8 @@ int faulty_engine::error_for(io_uring_sqe& entry, const fault_plan::rule* rule) 
     if (rule != nullptr && rule->kind == fault::error) return counted(fault::error, rule->error);
     const bool accepts = entry.opcode == IORING_OP_ACCEPT;
     const bool transfers = is_receive(entry) || is_send(entry);
-    if ((accepts || transfers) && strikes(fault::interrupted_request, rule)) {
+    const bool files = is_file_transfer(entry) || entry.opcode == IORING_OP_OPENAT;
+    if ((accepts || transfers || files) && strikes(fault::interrupted_request, rule)) {
         return counted(fault::interrupted_request, EINTR);
     }
     if (transfers && (entry.msg_flags & flag(MSG_DONTWAIT)) != 0 &&
@@ -424,8 +432,10 @@ void faulty_engine::shape(io_uring_sqe& entry, const fault_plan::rule* rule) {
         count(fault::early_end);
         requests_[entry.user_data].ends = true;
     }
-    if (entry.opcode == IORING_OP_SEND) {
+    if (entry.opcode == IORING_OP_SEND || entry.opcode == IORING_OP_SEND_ZC) {
         shorten_send(entry, rule);
+    } else if (is_file_transfer(entry)) {
+        shorten_file_transfer(entry, rule);
     } else if (entry.opcode == IORING_OP_SENDMSG) {
         shorten_message(entry, rule);
     } else if (entry.opcode == IORING_OP_RECV && (entry.msg_flags & flag(MSG_WAITALL)) == 0 &&
@@ -472,6 +482,18 @@ void faulty_engine::shorten_send(io_uring_sqe& entry, const fault_plan::rule* ru
     // A short MSG_WAITALL send counts as failed, so its completion is never skipped.
     entry.msg_flags &= ~flag(MSG_WAITALL);
     entry.flags = static_cast<__u8>(entry.flags & ~IOSQE_CQE_SKIP_SUCCESS);
+}
+
+// A pipe's write of up to PIPE_BUF bytes is all or nothing, as programs may rely on.
+void faulty_engine::shorten_file_transfer(io_uring_sqe& entry, const fault_plan::rule* rule) {
+    const fault kind =
+        entry.opcode == IORING_OP_READ ? fault::short_receive : fault::short_send;
+    if (entry.len < 2 || skips_success(entry) || !strikes(kind, rule)) return;
+    struct ::stat about {};
+    if (::fstat(entry.fd, &about) != 0) return;
+    if (entry.opcode == IORING_OP_WRITE && !S_ISREG(about.st_mode)) return;
+    count(kind);
+    entry.len = smaller(entry.len);
 }
 
 void faulty_engine::shorten_message(io_uring_sqe& entry, const fault_plan::rule* rule) {

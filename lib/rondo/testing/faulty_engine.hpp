@@ -20,9 +20,9 @@ namespace rondo::inline v0::testing {
 /// What a faulty_engine can inject. "Refuses" means: completes a request without carrying it out.
 enum class fault : std::uint8_t {
     error,                ///< refuses with a rule's error; by rule only
-    short_receive,        ///< RECV on a stream takes fewer bytes than it could
-    short_send,           ///< SEND or SENDMSG on a stream sends a part, MSG_WAITALL or not
-    interrupted_request,  ///< refuses a receive, send or accept with EINTR
+    short_receive,        ///< RECV on a stream, or READ, takes fewer bytes than it could
+    short_send,           ///< a send on a stream, or WRITE, moves a part, MSG_WAITALL or not
+    interrupted_request,  ///< refuses a receive, send, accept, READ, WRITE or OPENAT with EINTR
     would_block,          ///< refuses a receive or send with MSG_DONTWAIT, by EAGAIN
     no_buffers,           ///< a receive that selects a buffer ends with ENOBUFS
     out_of_memory,        ///< refuses a receive, send, accept or poll with ENOMEM
@@ -175,6 +175,7 @@ private:
     void end_early(io_uring_sqe& entry);
     void shorten_receive(io_uring_sqe& entry);
     void shorten_send(io_uring_sqe& entry, const fault_plan::rule* rule);
+    void shorten_file_transfer(io_uring_sqe& entry, const fault_plan::rule* rule);
     void shorten_message(io_uring_sqe& entry, const fault_plan::rule* rule);
     unsigned smaller(std::size_t than) noexcept;
     void hand_over(const io_uring_sqe& entry);

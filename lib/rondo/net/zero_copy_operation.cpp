@@ -1,0 +1,105 @@
+#include <rondo/detail/misuse.hpp>
+#include <rondo/io/scheduler.hpp>
+#include <rondo/net/socket_name.hpp>
+#include <rondo/net/zero_copy_operation.hpp>
+
+#include <liburing.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace rondo::inline v0::detail {
+
+namespace {
+
+// A completion's result has 31 bits.
+constexpr std::size_t most_at_once = std::size_t{1} << 30;
+
+/// The socket's family has no such send, the kernel neither, or the memory a user may lock, which
+/// it counts against, is used up: copying needs none of them.
+bool refused(std::int32_t result) noexcept {
+    return result == -EOPNOTSUPP || result == -EINVAL || result == -ENOMEM || result == -ENOBUFS;
+}
+
+}  // namespace
+
+void zero_copy_operation::begin(std::coroutine_handle<> awaiting, context& where) {
+    scheduler& on = scheduler::of(where);
+    state_->use_on(on);
+    require(state_->sender == nullptr, "two sends at once on one socket");
+    where.wait_for(*this, awaiting);
+    state_->sender = this;
+    copies_ = !on.carrier().has(feature::send_zero_copy);
+    result_ = where.cancelled() ? -ECANCELED : 0;
+    if (result_ < 0 || size_ == 0) {
+        finish();
+    } else {
+        submit_rest();
+    }
+}
+
+void zero_copy_operation::prepare(io_uring_sqe& entry) noexcept {
+    entry = {};
+    entry.opcode = copies_ ? IORING_OP_SEND : IORING_OP_SEND_ZC;
+    entry.fd = state_->descriptor();
+    entry.addr = reinterpret_cast<std::uint64_t>(data_ + sent_);
+    entry.len = static_cast<std::uint32_t>(std::min(size_ - sent_, most_at_once));
+    entry.msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+}
+
+void zero_copy_operation::submit_rest() {
+    scheduler& on = loop();
+    io_uring_sqe& entry = on.next_entry();
+    prepare(entry);
+    entry.user_data = scheduler::tag(static_cast<completion_target&>(target_));
+}
+
+void zero_copy_operation::arrived(std::int32_t result, std::uint32_t flags) noexcept {
+    if ((flags & IORING_CQE_F_NOTIF) != 0) return settle();
+    outcome_ = result;
+    // Failed or not: with this flag the kernel has not let go yet.
+    if ((flags & IORING_CQE_F_MORE) == 0) settle();
+}
+
+void zero_copy_operation::settle() noexcept {
+    if (outcome_ > 0) sent_ += static_cast<std::size_t>(outcome_);
+    bool again = outcome_ >= 0 || outcome_ == -EINTR || outcome_ == -EAGAIN;
+    if (!copies_ && refused(outcome_)) copies_ = again = true;
+    if (sent_ != size_ && again && !cancel_requested_) {
+        rest_waits_ = true;
+        loop().attend_to(target_);
+        return;
+    }
+    result_ = sent_ == size_ ? 0 : again ? -ECANCELED : outcome_;
+    finish();
+    state_->wake_closer();
+}
+
+void zero_copy_operation::send_rest() noexcept {
+    rest_waits_ = false;
+    if (!cancel_requested_) return submit_rest();
+    result_ = -ECANCELED;
+    finish();
+    state_->wake_closer();
+}
+
+void zero_copy_operation::cancel() noexcept {
+    if (cancel_requested_) return;
+    cancel_requested_ = true;
+    if (rest_waits_) return;  // nothing in the kernel; send_rest() ends it
+    scheduler& on = loop();
+    on.cancel_request(scheduler::tag(static_cast<completion_target&>(target_)));
+}
+
+void zero_copy_operation::await_resume() {
+    state_->sender = nullptr;
+    if (result_ < 0) throw_failed("send", *state_, -result_, sent_);
+}
+
+std::error_code zero_copy_operation::error() noexcept {
+    state_->sender = nullptr;
+    return operation::error();
+}
+
+}  // namespace rondo::inline v0::detail

@@ -1,0 +1,63 @@
+// Awaiting that bytes have been sent straight from the caller's memory.
+#pragma once
+
+#include <rondo/const_buffer.hpp>
+#include <rondo/io/completion_target.hpp>
+#include <rondo/io/receive_state.hpp>
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <system_error>
+
+namespace rondo::inline v0::detail {
+
+/// send_zero_copy(buffer). Each request completes twice, with its count and when the kernel has
+/// let go of the memory, so its completions come with their flags, by way of a target.
+class zero_copy_operation final : public operation {
+public:
+    zero_copy_operation(receive_state& state, const_buffer data) noexcept
+        : state_(&state), data_(data.data()), size_(data.size()), target_(*this) {}
+
+    template <has_context Promise>
+    void await_suspend(std::coroutine_handle<Promise> awaiting) {
+        begin(awaiting, awaiting.promise().task_context());
+    }
+    void await_resume();
+    std::error_code error() noexcept;
+
+private:
+    class target final : public completion_target {
+    public:
+        explicit target(zero_copy_operation& of) noexcept : of_(&of) {}
+        void complete(std::int32_t result, std::uint32_t flags) noexcept override {
+            of_->arrived(result, flags);
+        }
+        void attend() noexcept override { of_->send_rest(); }
+        void stop() override {}
+        bool stopped() const noexcept override { return true; }
+        void unbind() override {}
+
+    private:
+        zero_copy_operation* of_;
+    };
+
+    void begin(std::coroutine_handle<> awaiting, context& where);
+    void prepare(io_uring_sqe& entry) noexcept override;
+    void cancel() noexcept override;
+    void submit_rest();
+    void send_rest() noexcept;
+    void arrived(std::int32_t result, std::uint32_t flags) noexcept;
+    void settle() noexcept;
+
+    receive_state* state_;
+    const std::byte* data_;
+    std::size_t size_;
+    std::size_t sent_ = 0;
+    std::int32_t outcome_ = 0;  // of the latest request; its memory may still be in use
+    bool copies_ = false;       // by plain sends: this socket or engine knows no other
+    bool rest_waits_ = false;   // for its entry; nothing is in the kernel
+    target target_;
+};
+
+}  // namespace rondo::inline v0::detail

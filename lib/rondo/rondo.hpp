@@ -7,7 +7,11 @@
 #include <rondo/io/buffer_pool.hpp>
 #include <rondo/io/chunk.hpp>
 #include <rondo/io/completion_target.hpp>
+#include <rondo/io/continued_operation.hpp>
 #include <rondo/io/datagram_state.hpp>
+#include <rondo/io/file.hpp>
+#include <rondo/io/file_error.hpp>
+#include <rondo/io/file_operation.hpp>
 #include <rondo/io/operation.hpp>
 #include <rondo/io/raw_datagram.hpp>
 #include <rondo/io/receive_state.hpp>
@@ -30,6 +34,7 @@
 #include <rondo/net/receive_operation.hpp>
 #include <rondo/net/resolve_error.hpp>
 #include <rondo/net/resolver.hpp>
+#include <rondo/net/send_file.hpp>
 #include <rondo/net/send_operation.hpp>
 #include <rondo/net/serve.hpp>
 #include <rondo/net/socket_error.hpp>

@@ -1,0 +1,224 @@
+#include <rondo/detail/misuse.hpp>
+#include <rondo/io/file.hpp>
+#include <rondo/io/file_error.hpp>
+#include <rondo/io/scheduler.hpp>
+#include <rondo/net/send_file.hpp>
+#include <rondo/net/socket_name.hpp>
+#include <rondo/net/stream_socket.hpp>
+
+#include <fcntl.h>
+#include <liburing.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <utility>
+
+namespace rondo::inline v0::detail {
+
+namespace {
+
+// Asked about, and sent, in one go. The kernel reads no more ahead than a device takes at once,
+// mostly 128 KiB or more: of a cold slice the start may still be waited for, not for long.
+constexpr std::size_t slice = std::size_t{256} << 10;
+constexpr std::size_t most_in_a_turn = std::size_t{1} << 20;
+
+/// sendfile(2) knows no MSG_NOSIGNAL. A SIGPIPE of its making is taken back, one that was there
+/// before is left alone.
+class pipe_signal_withheld {
+public:
+    pipe_signal_withheld() noexcept {
+        ::sigemptyset(&pipe_);
+        ::sigaddset(&pipe_, SIGPIPE);
+        ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+        ::sigset_t pending;
+        ::sigpending(&pending);
+        was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+    }
+    pipe_signal_withheld(const pipe_signal_withheld&) = delete;
+    pipe_signal_withheld& operator=(const pipe_signal_withheld&) = delete;
+    ~pipe_signal_withheld() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+    ::ssize_t send(int socket, int file, ::off_t& offset, std::size_t count) noexcept {
+        const ::ssize_t sent = ::sendfile(socket, file, &offset, count);
+        if (sent < 0 && errno == EPIPE && !was_pending_) {
+            const ::timespec at_once{};
+            ::sigtimedwait(&pipe_, nullptr, &at_once);
+            errno = EPIPE;
+        }
+        return sent;
+    }
+
+private:
+    ::sigset_t pipe_;
+    ::sigset_t before_;
+    bool was_pending_ = false;
+};
+
+/// cachestat(2), of Linux 6.5 and newer than the C library: whether all pages are in memory. File
+/// systems in memory answer it, which know no read that does not wait.
+bool cached(int file, std::uint64_t begin, std::uint64_t end) noexcept {
+    struct {
+        std::uint64_t offset;
+        std::uint64_t length;
+    } range{begin, end - begin};
+    struct {
+        std::uint64_t cached, dirty, writeback, evicted, recently_evicted;
+    } found{};
+    constexpr long cachestat_number = 451;  // the same on all architectures
+    if (::syscall(cachestat_number, file, &range, &found, 0u) != 0) return false;
+    const std::uint64_t page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    return found.cached >= (end + page - 1) / page - begin / page;
+}
+
+bool is_about_the_file(int error) noexcept {
+    return error == EIO || error == EINVAL || error == EBADF || error == EISDIR ||
+           error == EACCES || error == EOVERFLOW || error == ESPIPE;
+}
+
+}  // namespace
+
+void send_file_operation::begin(std::coroutine_handle<> awaiting, context& where) {
+    state_->use_on(scheduler::of(where));
+    require(state_->sender == nullptr, "two sends at once on one socket");
+    state_->sender = this;
+    entered_ = true;
+    ++file_->under_way;
+    struct ::stat about {};
+    if (::fstat(file_->descriptor.get(), &about) == 0) {
+        file_size_ = static_cast<std::uint64_t>(about.st_size);
+    }
+    start(awaiting, where);
+}
+
+void send_file_operation::leave() noexcept {
+    state_->sender = nullptr;
+    if (std::exchange(entered_, false)) --file_->under_way;
+}
+
+/// Whether the file can be sent up to there without waiting for a disk.
+bool send_file_operation::in_memory(std::uint64_t end) noexcept {
+    if (end <= there_until_ || offset_ + sent_ >= end) return true;
+    const ::iovec last{&last_, 1};
+    const int file = file_->descriptor.get();
+    const ::ssize_t count =
+        ::preadv2(file, &last, 1, static_cast<::off_t>(end - 1), RWF_NOWAIT);
+    const bool found =
+        count >= 0 || (errno == EOPNOTSUPP && cached(file, offset_ + sent_, end));
+    if (found) there_until_ = end;
+    return found;
+}
+
+/// Sends until something has to be waited for, and says what.
+send_file_operation::step send_file_operation::send_some() noexcept {
+    pipe_signal_withheld quietly;
+    std::size_t budget = most_in_a_turn;
+    while (sent_ != size_) {
+        if (budget == 0) return step::room;
+        const std::size_t count = std::min({size_ - sent_, slice, budget});
+        // What has been added since it began is in memory.
+        const std::uint64_t end = std::min(offset_ + sent_ + count, file_size_);
+        if (!in_memory(end)) {
+            cold_until_ = end;
+            return step::advice;
+        }
+        auto at = static_cast<::off_t>(offset_ + sent_);
+        const ::ssize_t sent =
+            quietly.send(state_->descriptor(), file_->descriptor.get(), at, count);
+        if (sent < 0) {
+            if (errno == EINTR) continue;
+            if (errno == EAGAIN) return step::room;
+            error_ = errno;
+            return step::end;
+        }
+        if (sent == 0) break;
+        sent_ += static_cast<std::size_t>(sent);
+        budget -= static_cast<std::size_t>(sent);
+    }
+    size_ = sent_;
+    return step::end;
+}
+
+void send_file_operation::prepare(io_uring_sqe& entry) noexcept {
+    enough_ = std::numeric_limits<std::int32_t>::max();
+    if (step_ != step::data) step_ = send_some();
+    entry = {};
+    entry.fd = file_->descriptor.get();
+    switch (step_) {
+        case step::room:
+            entry.opcode = IORING_OP_POLL_ADD;
+            entry.fd = state_->descriptor();
+            entry.poll32_events = __BYTE_ORDER == __BIG_ENDIAN ? POLLOUT << 16 : POLLOUT;
+            break;
+        case step::advice:
+            entry.opcode = IORING_OP_FADVISE;
+            entry.off = offset_ + sent_;
+            entry.len = static_cast<std::uint32_t>(cold_until_ - entry.off);
+            entry.fadvise_advice = POSIX_FADV_WILLNEED;
+            break;
+        case step::data:
+            entry.opcode = IORING_OP_READ;
+            entry.off = cold_until_ - 1;
+            entry.addr = reinterpret_cast<std::uint64_t>(&last_);
+            entry.len = 1;
+            break;
+        case step::end: entry.opcode = IORING_OP_NOP; break;
+    }
+}
+
+void send_file_operation::fell_short() noexcept {
+    const bool ends = step_ == step::end || cancel_requested_;
+    if (!ends) {
+        if (step_ == step::advice) {
+            // Refused or not: it was advice.
+            step_ = step::data;
+        } else if (step_ == step::data && !asks_again()) {
+            // Should it have failed, sendfile(2) says so, and of which byte.
+            there_until_ = cold_until_;
+            step_ = step::room;
+        } else if (step_ == step::room && result_ < 0 && !asks_again()) {
+            error_ = -result_;
+            step_ = step::end;
+        }
+        unfinished_ = true;
+        loop().attend_to(*state_);
+        return;
+    }
+    const bool all = step_ == step::end && error_ == 0;
+    result_ = all ? 0 : error_ != 0 ? -error_ : -ECANCELED;
+    finish();
+    state_->wake_closer();
+}
+
+std::size_t send_file_operation::await_resume() {
+    leave();
+    const int error = -result_;
+    if (error > 0 && is_about_the_file(error)) {
+        throw file_error("send_file", error, file_->path, sent_);
+    }
+    if (error > 0) throw_failed("send_file", *state_, error, sent_);
+    return sent_;
+}
+
+std::error_code send_file_operation::error() noexcept {
+    leave();
+    return operation::error();
+}
+
+}  // namespace rondo::inline v0::detail
+
+namespace rondo::inline v0 {
+
+detail::send_file_operation send_file(stream_socket& socket, file& source, std::uint64_t offset,
+                                      std::size_t count) noexcept {
+    return detail::send_file_operation(socket.state(), source.state(), offset, count);
+}
+
+}  // namespace rondo::inline v0

@@ -54,6 +54,7 @@
 #include <rondo/net/unix_address.hpp>
 #include <rondo/net/unix_datagram.hpp>
 #include <rondo/net/unix_serve.hpp>
+#include <rondo/net/zero_copy_operation.hpp>
 #include <rondo/shutdown_mode.hpp>
 #include <rondo/stream/buffered_reader.hpp>
 #include <rondo/stream/copy.hpp>

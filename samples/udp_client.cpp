@@ -1,0 +1,105 @@
+// A first UDP client that survives loss: it sends a datagram again until an answer has come.
+//
+//     ./samples/run udp_client                              says hello to localhost:8000
+//     ./samples/run udp_client localhost:8000 one two       sends two messages
+//
+// UDP promises nothing, so what TCP does stands here: a time-out, further tries with growing
+// delays, a way to tell an answer from a late one. Each request has a socket, and so a port, of its
+// own: that is its id, and any server sends it back, because it answers to where the request came
+// from. An answer that comes late or twice finds nobody there. A connected socket also tells
+// "nobody is there" (ECONNREFUSED) from "lost".
+#include <rondo/rondo.hpp>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
+#include <random>
+#include <stdexcept>
+
+using namespace std::chrono_literals;
+
+constexpr auto first_delay = 100ms;  // doubled for each try
+
+std::string_view without_line_end(std::string_view text) {
+    while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
+    return text;
+}
+
+class requester {
+public:
+    requester(std::string where, int tries)
+        : where_(std::move(where)),
+          tries_(tries),
+          servers_(rondo::parse_endpoints(where_, "connect")) {}
+
+    // Tries the next address of the name where nobody is at one. Whoever has answered is kept.
+    rondo::task<std::string> ask(std::string message) {
+        for (;;) {
+            auto answer = co_await rondo::as_result(ask_at(servers_.front(), message));
+            if (answer.error() != std::errc::connection_refused) co_return answer.value();
+            if (servers_.size() == 1) {
+                throw std::runtime_error(where_ + ": nobody is there (Connection refused)");
+            }
+            servers_.erase(servers_.begin());
+        }
+    }
+
+private:
+    rondo::task<std::string> ask_at(rondo::endpoint server, const std::string& message) {
+        const bool is_v4 = server.address().is_v4();
+        // 1. A socket for datagrams, 2. connected. That sends nothing.
+        rondo::udp_socket socket(is_v4 ? rondo::ip_version::v4 : rondo::ip_version::v6);
+        socket.connect(server);
+        const auto begin = std::chrono::steady_clock::now();
+        std::chrono::duration<double> delay = first_delay;
+        for (int attempt = 1; attempt <= tries_; ++attempt, delay *= 2) {
+            if (attempt > 1) fmt::print(stderr, "no answer, trying again\n");
+            // 3. Send. 4. Receive.
+            co_await socket.send(message);
+            // Clients that were cut off together shall not all come back together.
+            const auto patience = delay * jitter_(random_);
+            auto answer =
+                co_await rondo::as_result(rondo::with_timeout(patience, socket.recv()));
+            if (answer) co_return std::string(answer->text());
+            if (answer.error() != std::errc::timed_out) answer.value();  // throws
+        }
+        const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+        throw std::runtime_error(
+            fmt::format("{}: no answer to {} tries in {:.1f} s; they were lost", where_,
+                        tries_, passed.count()));
+    }
+
+    std::string where_;
+    int tries_;
+    std::vector<rondo::endpoint> servers_;
+    std::minstd_rand random_{std::random_device()()};
+    std::uniform_real_distribution<double> jitter_{0.75, 1.25};
+};
+
+rondo::task<> talk(std::string where, int tries, std::vector<std::string> messages) {
+    requester server(std::move(where), tries);
+    for (const std::string& each : messages) {
+        fmt::print("Sending: {}\n", each);
+        std::fflush(stdout);
+        const std::string answer = co_await server.ask(each);
+        fmt::print("Received: {}\n", without_line_end(answer));
+        std::fflush(stdout);
+    }
+}
+
+int main(int argc, char** argv) {
+    std::string where = "localhost:8000";
+    int tries = 5;
+    std::vector<std::string> messages = {"Hello from UDP client!"};
+    CLI::App app("Sends each MESSAGE, or hello, as a datagram until it is answered.");
+    app.add_option("HOST:PORT", where, "the server")->capture_default_str();
+    app.add_option("MESSAGE", messages, "what to send");
+    app.add_option("--tries", tries, "how often to send a message")->capture_default_str();
+    CLI11_PARSE(app, argc, argv);
+    try {
+        rondo::run(talk(where, tries, messages));
+    } catch (const std::exception& failure) {
+        fmt::print(stderr, "udp_client: {}\n", failure.what());
+        return 1;
+    }
+}

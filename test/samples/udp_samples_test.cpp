@@ -1,0 +1,242 @@
+#include <support/program.hpp>
+#include <support/raw_udp.hpp>
+#include <support/sample.hpp>
+#include <support/udp_relay.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <chrono>
+#include <csignal>
+#include <string>
+#include <vector>
+
+using namespace rondo;
+using namespace rondo::test;
+
+namespace {
+
+const std::string heard = "UDP Server is listening on ";
+
+// A udp_server, with rondo or by hand, that has told where it is.
+struct udp_server {
+    program process;
+    std::string where;
+
+    explicit udp_server(const std::string& name) : process({sample(name), "127.0.0.1:0"}) {
+        const std::string line = process.read_line();
+        REQUIRE(line.starts_with(heard));
+        where = line.substr(heard.size());
+        CHECK(process.read_line() == "Waiting for data...");
+    }
+    endpoint address() const { return *endpoint::parse(where); }
+};
+
+// Waits for one datagram.
+raw_message next(raw_udp& peer) {
+    for (;;) {
+        if (auto got = peer.receive()) return *got;
+        pollfd readable{peer.descriptor(), POLLIN, 0};
+        REQUIRE(::poll(&readable, 1, 30'000) == 1);
+    }
+}
+
+std::string sent_and_received(const std::vector<std::string>& messages) {
+    std::string text;
+    for (const std::string& each : messages) {
+        text += "Sending: " + each + "\nReceived: " + each + "\n";
+    }
+    return text;
+}
+
+}  // namespace
+
+// --- the first programs ----------------------------------------------------------------------
+
+TEST_CASE("the first UDP server prints its steps and answers", "[samples]") {
+    const std::string name = GENERATE("udp_server", "blocking/udp_server");
+    udp_server server(name);
+    raw_udp peer;
+    for (const std::string text : {"Hello from UDP client!", "with a line end\n"}) {
+        peer.send_to(text, server.address());
+        const raw_message answer = next(peer);
+        CHECK(answer.text == "Hello from UDP server!");
+        CHECK(answer.from == server.address());
+        CHECK(server.process.read_line() ==
+              fmt::format("Received {} bytes from ('127.0.0.1', {})", text.size(),
+                          peer.local_endpoint().port()));
+        CHECK(server.process.read_line() == "Data: " + text.substr(0, text.find('\n')));
+        CHECK(server.process.read_line() == "Waiting for data...");
+    }
+    server.process.signal(SIGINT);
+    const outcome ended = server.process.finish();
+    CHECK(ended.exit_code == 0);
+    CHECK(ended.err.empty());
+}
+
+TEST_CASE("the first UDP programs answer their twins by hand", "[samples]") {
+    const std::string client = GENERATE("udp_client", "blocking/udp_client");
+    udp_server server(client == "udp_client" ? "blocking/udp_server" : "udp_server");
+    const outcome talked = run_program({sample(client), server.where});
+    CHECK(talked.out == "Sending: Hello from UDP client!\nReceived: Hello from UDP server!\n");
+    CHECK(talked.err.empty());
+    CHECK(talked.exit_code == 0);
+}
+
+TEST_CASE("udp_client finds a server on either address of localhost", "[samples]") {
+    const udp_server server("udp_server");  // on 127.0.0.1 alone
+    const std::string port = server.where.substr(server.where.find(':') + 1);
+    const outcome talked =
+        run_program({sample("udp_client"), "localhost:" + port, "one", "two words"});
+    CHECK(talked.out == "Sending: one\nReceived: Hello from UDP server!\n"
+                        "Sending: two words\nReceived: Hello from UDP server!\n");
+    CHECK(talked.exit_code == 0);
+}
+
+TEST_CASE("udp_client tells that nobody is there", "[samples]") {
+    const std::string where = nobody().to_string();
+    const outcome talked = run_program({sample("udp_client"), where});
+    CHECK(talked.err == "udp_client: " + where + ": nobody is there (Connection refused)\n");
+    CHECK(talked.exit_code == 1);
+}
+
+TEST_CASE("udp_client tells that all was lost", "[samples]") {
+    const raw_udp silent;
+    const std::string where = silent.local_endpoint().to_string();
+    const outcome talked = run_program({sample("udp_client"), where, "hello", "--tries", "2"});
+    CHECK(talked.out == "Sending: hello\n");
+    CHECK(talked.err.starts_with("no answer, trying again\nudp_client: " + where +
+                                 ": no answer to 2 tries in 0."));
+    CHECK(talked.err.ends_with("they were lost\n"));
+    CHECK(talked.exit_code == 1);
+}
+
+TEST_CASE("udp_client does not take a late answer for that to its next message",
+          "[samples]") {
+    raw_udp server;
+    program client({sample("udp_client"), server.local_endpoint().to_string(), "one", "two"});
+    CHECK(client.read_line() == "Sending: one");
+    const raw_message first = next(server);
+    const raw_message again = next(server);  // the first one is taken for lost
+    CHECK(first.from == again.from);
+    server.send_to("answer to one", again.from);
+    CHECK(client.read_line() == "Received: answer to one");
+    CHECK(client.read_line() == "Sending: two");
+    const raw_message second = next(server);
+    CHECK(second.text == "two");
+    CHECK(second.from != first.from);
+    server.send_to("answer to one", first.from);
+    server.send_to("answer to two", second.from);
+    CHECK(client.read_line() == "Received: answer to two");
+    CHECK(client.finish().exit_code == 0);
+}
+
+TEST_CASE("udp_client gets every answer over a network that loses and reorders",
+          "[samples]") {
+    const std::string client = GENERATE("udp_client", "blocking/udp_client");
+    sample_server echo("udp_echo_server");
+    relay_plan plan;
+    plan.drop = 150;
+    plan.twice = 300;
+    plan.delay = 300;
+    plan.seed = 7;
+    udp_relay relay(*endpoint::parse(echo.where), plan);
+    const std::vector<std::string> messages = {"one", "two",   "three", "four", "five",
+                                               "six", "seven", "eight", "nine", "ten"};
+    std::vector<std::string> command = {sample(client), relay.where().to_string()};
+    command.insert(command.end(), messages.begin(), messages.end());
+    const outcome talked = run_program(command);
+    CHECK(talked.out == sent_and_received(messages));
+    CHECK(talked.exit_code == 0);
+    const relay_counts counts = relay.stop();
+    CHECK(counts.dropped != 0);
+    CHECK(counts.doubled != 0);
+    CHECK(counts.delayed != 0);
+    CHECK(echo.stop(SIGINT).exit_code == 0);
+}
+
+// --- udp_echo_server -------------------------------------------------------------------------
+
+TEST_CASE("udp_echo_server sends back each datagram, on both addresses of localhost",
+          "[samples]") {
+    sample_server echo("udp_echo_server", {"localhost:0"}, 2);
+    for (const std::string& where : echo.addresses) {
+        const endpoint server = *endpoint::parse(where);
+        raw_udp peer(server.address());
+        for (int i = 0; i < 100; ++i) {
+            peer.send_to(std::string(static_cast<std::size_t>(i), 'x'), server);
+            CHECK(next(peer).text.size() == static_cast<std::size_t>(i));
+        }
+    }
+    const outcome ended = echo.stop(SIGTERM);
+    CHECK(ended.exit_code == 0);
+    CHECK(ended.err.empty());
+}
+
+TEST_CASE("socat gets its datagram back from udp_echo_server", "[samples]") {
+    if (!installed("socat")) SKIP("there is no socat");
+    sample_server echo("udp_echo_server");
+    const outcome talked = run_program({"socat", "-t0.2", "-", "UDP:" + echo.where}, "hello\n");
+    CHECK(talked.out == "hello\n");
+}
+
+TEST_CASE("after Ctrl-C udp_echo_server answers what had arrived", "[samples]") {
+    sample_server echo("udp_echo_server");
+    const endpoint server = *endpoint::parse(echo.where);
+    raw_udp peer;
+    peer.send_to("served", server);
+    CHECK(next(peer).text == "served");
+    // Stopped, so that the signal is there before any of these datagrams has been looked at.
+    echo.process.stop();
+    for (int i = 0; i < 100; ++i) peer.send_to(std::to_string(i), server);
+    echo.process.signal(SIGINT);
+    echo.process.signal(SIGCONT);
+    const outcome ended = echo.process.finish();
+    CHECK(ended.exit_code == 0);
+    CHECK(ended.err.empty());
+    CHECK(peer.receive_all().size() == 100);
+}
+
+// --- udp_game --------------------------------------------------------------------------------
+
+TEST_CASE("a player of udp_game walks every step once, over a good network", "[samples]") {
+    sample_server game("udp_game");
+    const outcome played =
+        run_program({sample("udp_game"), "--join", game.where, "--steps", "5"});
+    CHECK(played.out.starts_with("5 steps confirmed, at 3,2; "));
+    CHECK(played.out.find(" 0 lost (0.0 %), 0 late, 0 doubled; jitter ") != std::string::npos);
+    CHECK(played.exit_code == 0);
+    CHECK(game.process.read_line().starts_with("player 1 joined from 127.0.0.1:"));
+    CHECK(game.stop(SIGINT).exit_code == 0);
+}
+
+TEST_CASE("a player of udp_game walks every step once, over a bad network", "[samples]") {
+    sample_server game("udp_game");
+    relay_plan plan;
+    plan.drop = 200;
+    plan.twice = 200;
+    plan.delay = 500;
+    plan.longest_delay = std::chrono::milliseconds(80);  // more than two ticks: reordered
+    plan.seed = 3;
+    udp_relay relay(*endpoint::parse(game.where), plan);
+    const outcome played = run_program(
+        {sample("udp_game"), "--join", relay.where().to_string(), "--steps", "20"});
+    INFO(played.out << played.err);
+    CHECK(played.out.starts_with("20 steps confirmed, at 10,10; "));
+    CHECK(played.err.empty());
+    CHECK(played.exit_code == 0);
+    const relay_counts counts = relay.stop();
+    CHECK(counts.dropped != 0);
+    CHECK(counts.doubled != 0);
+    CHECK(counts.delayed != 0);
+}
+
+TEST_CASE("a player of udp_game without a server says so", "[samples]") {
+    const endpoint gone = nobody();
+    const outcome played = run_program({sample("udp_game"), "--join", gone.to_string()});
+    CHECK(played.err.find("Connection refused") != std::string::npos);
+    CHECK(played.exit_code == 1);
+}

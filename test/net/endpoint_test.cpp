@@ -210,7 +210,7 @@ TEST_CASE("bad input gives one line that names it and what is expected", "[net][
 }
 
 TEST_CASE("no junk breaks the one line of a refusal", "[net][endpoint]") {
-    CHECK(refusal("a\nb:80\r") == R"(endpoint "a\x0ab:80\x0d": a host name where )"
+    CHECK(refusal("a\nb:80\r") == R"(endpoint "a\nb:80\r": a host name where )"
                                   "a numeric address or localhost is expected");
     CHECK(refusal("a\"\\:1").starts_with(R"(endpoint "a\"\\:1": )"));
     CHECK(refusal(std::string("\0:80", 4)).starts_with(R"(endpoint "\x00:80": )"));

@@ -132,7 +132,7 @@ TEST_CASE("A name that does not exist is an error of the resolver's own", "[net]
     });
     CHECK(resolved("a..b:80") == "resolve \"a..b\": Name or service not known (check the spelling; "
                                  "see getent ahosts \"a..b\")");
-    CHECK(resolved("two\nlines", "80").starts_with("resolve \"two\\x0alines\": Name or service"));
+    CHECK(resolved("two\nlines", "80").starts_with("resolve \"two\\nlines\": Name or service"));
 }
 
 TEST_CASE("A service that does not exist is told from a name that does not", "[net][resolver]") {

@@ -15,6 +15,12 @@ std::string quoted(std::string_view text) {
             result += c;
         } else if (c >= ' ' && c <= '~') {
             result += c;
+        } else if (c == '\n') {
+            result += "\\n";
+        } else if (c == '\r') {
+            result += "\\r";
+        } else if (c == '\t') {
+            result += "\\t";
         } else {
             result += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
         }

@@ -1,6 +1,7 @@
 #include <rondo/testing/scripted_stream.hpp>
 
 #include <rondo/detail/misuse.hpp>
+#include <rondo/detail/quoted.hpp>
 #include <rondo/stream/stream_error.hpp>
 #include <rondo/task/event_loop.hpp>
 #include <rondo/task/operation_canceled.hpp>
@@ -19,36 +20,11 @@ std::string_view text_of(const const_buffer& data) noexcept {
     return {reinterpret_cast<const char*>(data.data()), data.size()};
 }
 
-/// In quotes, with what is not printable escaped, and not longer than a line of a terminal.
-std::string quoted(std::string_view bytes) {
-    constexpr std::size_t most = 60;
-    std::string text = "\"";
-    for (const char c : bytes.substr(0, most)) {
-        const auto byte = static_cast<unsigned char>(c);
-        switch (c) {
-            case '\n': text += "\\n"; break;
-            case '\r': text += "\\r"; break;
-            case '\t': text += "\\t"; break;
-            case '"': text += "\\\""; break;
-            case '\\': text += "\\\\"; break;
-            default:
-                if (byte < 0x20 || byte > 0x7e) {
-                    text += fmt::format("\\x{:02x}", byte);
-                } else {
-                    text += c;
-                }
-        }
-    }
-    text += '"';
-    if (bytes.size() > most) text += fmt::format(" and {} bytes more", bytes.size() - most);
-    return text;
-}
-
 /// A little of what stands before `at`, and what follows.
 std::string quoted_around(std::string_view bytes, std::size_t at) {
     constexpr std::size_t before = 20;
     const std::size_t from = at > before ? at - before : 0;
-    return (from > 0 ? "..." : "") + quoted(bytes.substr(from));
+    return (from > 0 ? "..." : "") + detail::quoted(bytes.substr(from));
 }
 
 std::error_code canceled() { return std::make_error_code(std::errc::operation_canceled); }
@@ -128,7 +104,7 @@ void scripted_stream::throw_if_left() const {
 std::string scripted_stream::described(const step& open, const char* sending) {
     switch (open.what) {
         case action::bytes:
-            return fmt::format("step {} {} {}", open.number, sending, quoted(open.bytes));
+            return fmt::format("step {} {} {}", open.number, sending, detail::quoted(open.bytes));
         case action::end: return fmt::format("step {} {} the end", open.number, sending);
         case action::fail: return fmt::format("step {} fails", open.number);
         case action::stall: return fmt::format("step {} stalls", open.number);
@@ -289,14 +265,14 @@ bool scripted_stream::match(std::span<const const_buffer> list, std::size_t& don
         while (!data.empty() && failure_.empty()) {
             if (sends_.empty()) {
                 leave(fmt::format("{} was sent behind the last step that expects anything, at byte "
-                                  "{} of all that was sent", quoted(data), sent_));
+                                  "{} of all that was sent", detail::quoted(data), sent_));
                 return true;
             }
             const step& next = sends_.front();
             if (next.what == action::stall) return false;
             if (next.what == action::end) {
                 leave(fmt::format("step {} expects the end, and {} was sent at byte {} of all that "
-                                  "was sent", next.number, quoted(data), sent_));
+                                  "was sent", next.number, detail::quoted(data), sent_));
                 return true;
             }
             if (next.what == action::fail) {

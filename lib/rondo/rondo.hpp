@@ -21,6 +21,7 @@
 #include <rondo/io/timer_heap.hpp>
 #include <rondo/log.hpp>
 #include <rondo/net/accept_operation.hpp>
+#include <rondo/net/connect_error.hpp>
 #include <rondo/net/connect_operation.hpp>
 #include <rondo/net/connection_info.hpp>
 #include <rondo/net/datagram.hpp>
@@ -28,6 +29,7 @@
 #include <rondo/net/datagram_socket.hpp>
 #include <rondo/net/descriptor_operation.hpp>
 #include <rondo/net/endpoint.hpp>
+#include <rondo/net/happy_eyeballs.hpp>
 #include <rondo/net/ip_address.hpp>
 #include <rondo/net/ip_option.hpp>
 #include <rondo/net/quiesce.hpp>

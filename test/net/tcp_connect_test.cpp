@@ -5,46 +5,21 @@
 #include <rondo/task/task_group.hpp>
 #include <rondo/task/with_timeout.hpp>
 
+#include <support/deaf_port.hpp>
 #include <support/eventually.hpp>
+#include <support/full_listener.hpp>
 #include <support/harness.hpp>
-#include <support/raw_peer.hpp>
 #include <support/receiving.hpp>
 #include <support/tcp_pair.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
 using namespace rondo;
 using namespace rondo::test;
 
 namespace {
-
-// Bound and not listening: nobody else gets the port meanwhile.
-struct deaf_port {
-    tcp_socket holder{ip_version::v4};
-    deaf_port() { holder.bind(endpoint(ip_address::v4_loopback(), 0)); }
-    endpoint where() const { return holder.local_endpoint(); }
-};
-
-// A listener whose backlog is full: who connects now waits without an answer.
-class full_listener {
-public:
-    full_listener() {
-        listener_.bind(endpoint(ip_address::v4_loopback(), 0));
-        listener_.listen(0);
-        first_.emplace(raw_peer::connect_to(where()));
-    }
-    endpoint where() const { return listener_.local_endpoint(); }
-    tcp_listener& listener() { return listener_; }
-
-private:
-    tcp_listener listener_{ip_version::v4};
-    std::optional<raw_peer> first_;
-};
 
 task<std::string> failure_of_connect(endpoint remote) {
     try {
@@ -174,47 +149,5 @@ TEST_CASE("close() ends a connect that another task awaits", "[net][tcp]") {
             CHECK(error);
         });
         CHECK(error == std::errc::operation_canceled);
-    });
-}
-
-TEST_CASE("tcp_connect to localhost tries both families", "[net][tcp]") {
-    test::run([]() -> task<> {
-        for (const ip_address& address : {ip_address::v4_loopback(), ip_address::v6_loopback()}) {
-            tcp_listener listener = tcp_listener::listen(endpoint(address, 0));
-            const std::string name =
-                "localhost:" + std::to_string(listener.local_endpoint().port());
-            const tcp_socket socket = co_await tcp_connect(name);
-            CHECK(socket.remote_endpoint() == listener.local_endpoint());
-        }
-    });
-}
-
-TEST_CASE("tcp_connect to localhost throws the last failure", "[net][tcp]") {
-    test::run([]() -> task<> {
-        const deaf_port deaf;
-        std::string text;
-        try {
-            const tcp_socket made =
-                co_await tcp_connect("localhost:" + std::to_string(deaf.where().port()));
-        } catch (const socket_error& error) {
-            text = error.what();
-        }
-        CHECK(text == "connect " + deaf.where().to_string() +
-                          ": Connection refused (nothing listens there; see ss -ltn)");
-    });
-}
-
-TEST_CASE("tcp_connect to what is no address throws a sentence before any call", "[net][tcp]") {
-    test::run([]() -> task<> {
-        for (const char* wrong : {"", "localhost", "127.0.0.1:65536", "::1:80", "1.2.3:80"}) {
-            std::string text;
-            try {
-                const tcp_socket made = co_await tcp_connect(std::string(wrong));
-            } catch (const argument_error& error) {
-                text = error.what();
-            }
-            CHECK(text.starts_with("connect"));
-            CHECK(text.find(wrong) != std::string::npos);
-        }
     });
 }

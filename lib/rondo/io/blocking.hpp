@@ -12,6 +12,7 @@
 #include <functional>
 #include <optional>
 #include <source_location>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -76,6 +77,7 @@ public:
                        std::source_location place = std::source_location::current()) {
         start(awaiting, context_at(awaiting, place));
     }
+    std::string awaits() const override { return "a blocking call to return"; }
 
 protected:
     /// Throws where there is no value.

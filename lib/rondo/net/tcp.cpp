@@ -3,17 +3,13 @@
 #include <rondo/net/socket_name.hpp>
 #include <rondo/net/tcp.hpp>
 #include <rondo/net/tcp_info.hpp>
-#include <rondo/task/operation_canceled.hpp>
-#include <rondo/task/result.hpp>
 
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <chrono>
-#include <cstddef>
 #include <tuple>
-#include <vector>
 
 namespace rondo::inline v0 {
 
@@ -72,18 +68,6 @@ endpoint tcp_listener::local_endpoint() const { return detail::local_endpoint_of
 task<tcp_socket> tcp_connect(endpoint remote) {
     tcp_socket made(remote.address().is_v4() ? ip_version::v4 : ip_version::v6);
     co_await made.connect(remote);
-    co_return made;
-}
-
-task<tcp_socket> tcp_connect(std::string host_port) {
-    const std::vector<endpoint> candidates = parse_endpoints(host_port, "connect");
-    for (std::size_t i = 0; i + 1 < candidates.size(); ++i) {
-        tcp_socket made(candidates[i].address().is_v4() ? ip_version::v4 : ip_version::v6);
-        auto tried = co_await as_result(made.connect(candidates[i]));
-        if (tried) co_return made;
-        if (tried.error() == std::errc::operation_canceled) detail::throw_canceled();
-    }
-    tcp_socket made = co_await tcp_connect(candidates.back());
     co_return made;
 }
 

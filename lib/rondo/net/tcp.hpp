@@ -10,7 +10,6 @@
 #include <rondo/net/tcp_option.hpp>
 #include <rondo/task/task.hpp>
 
-#include <string>
 #include <utility>
 
 namespace rondo::inline v0 {
@@ -97,11 +96,7 @@ public:
     endpoint local_endpoint() const;
 };
 
-/// Opens a connection to `remote`. Throws socket_error.
+/// Opens a connection to `remote`. Throws socket_error. By name: net/happy_eyeballs.hpp.
 task<tcp_socket> tcp_connect(endpoint remote);
-
-/// The same for what a user types: `127.0.0.1:80`, `[::1]:80`, `localhost:80`. Tries the endpoints
-/// it means one after the other; throws the last failure.
-task<tcp_socket> tcp_connect(std::string host_port);
 
 }  // namespace rondo::inline v0

@@ -69,11 +69,11 @@ TEST_CASE("each classic error has its hint", "[net][socket_error]") {
     };
     const std::vector<row> rows = {
         {"connect", ETIMEDOUT, "192.0.2.1:80",
-         "connect 192.0.2.1:80: Connection timed out (no answer: the host is down, or a firewall "
-         "drops the packets)"},
+         "connect 192.0.2.1:80: Connection timed out (no answer: the host is down, a firewall "
+         "drops the packets, or its backlog is full; see ping 192.0.2.1)"},
         {"recv", ETIMEDOUT, "192.0.2.1:80",
          "recv 192.0.2.1:80: Connection timed out (the peer stopped answering: its host or the "
-         "network between is down)"},
+         "network between is down; see ping 192.0.2.1)"},
         {"bind", EADDRINUSE, "[::1]:80",
          "bind [::1]:80: Address already in use (another socket has this address; see ss -ltnp)"},
         {"connect", EADDRINUSE, "[::1]:80",
@@ -106,7 +106,7 @@ TEST_CASE("each classic error has its hint", "[net][socket_error]") {
          "early, or closed with data unread)"},
         {"send", EPIPE, "127.0.0.1:80",
          "send 127.0.0.1:80: Broken pipe (the connection cannot send any more: the peer is gone, "
-         "or it was shut down here)"},
+         "or it was shut down here; see ss -tan)"},
         {"accept", EMFILE, "127.0.0.1:80",
          "accept 127.0.0.1:80: Too many open files (this process has no descriptor left; see "
          "ulimit -n)"},

@@ -27,7 +27,15 @@ namespace {
 
 bool unshare_network() {
     constexpr int wanted = CLONE_NEWNET | CLONE_NEWNS;
-    return ::unshare(wanted) == 0 || ::unshare(wanted | CLONE_NEWUSER) == 0;
+    if (::unshare(wanted) == 0) return true;
+    const auto user = ::geteuid();
+    const auto group = ::getegid();
+    if (::unshare(wanted | CLONE_NEWUSER) != 0) return false;
+    // Programs that are run from here, such as ip, are to be root's as well.
+    std::ofstream("/proc/self/setgroups") << "deny";
+    std::ofstream("/proc/self/uid_map") << "0 " << user << " 1";
+    std::ofstream("/proc/self/gid_map") << "0 " << group << " 1";
+    return true;
 }
 
 void raise_loopback() {

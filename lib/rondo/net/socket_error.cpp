@@ -35,6 +35,15 @@ std::string hint_route(const failure& failed) {
     return fmt::format("no route to it; see ip route get {}", failed.where->address());
 }
 
+std::string hint_timeout(const failure& failed) {
+    std::string text =
+        failed.is_connect()
+            ? "no answer: the host is down, a firewall drops the packets, or its backlog is full"
+            : "the peer stopped answering: its host or the network between is down";
+    if (failed.where) text += fmt::format("; see ping {}", failed.where->address());
+    return text;
+}
+
 std::string hint_permission(const failure& failed) {
     if (failed.is_local() && failed.where && failed.where->port() > 0) {
         return "ports below net.ipv4.ip_unprivileged_port_start, 1024 unless changed, are for "
@@ -123,6 +132,7 @@ std::string hint_for_unix(const failure& failed, const unix_address& where) {
         case EAGAIN: return "its backlog is full";
         case EPROTOTYPE: return "a socket of another type has this address; see ss -xa";
         case ECONNRESET: return "the peer has ended with data unread";
+        case EPIPE: return "the peer is gone, or the socket was shut down here; see ss -xa";
         default: return {};
     }
 }
@@ -135,10 +145,7 @@ std::string hint_for(const failure& failed) {
     }
     switch (failed.error) {
         case ECONNREFUSED: return hint_refused(failed);
-        case ETIMEDOUT:
-            return failed.is_connect()
-                       ? "no answer: the host is down, or a firewall drops the packets"
-                       : "the peer stopped answering: its host or the network between is down";
+        case ETIMEDOUT: return hint_timeout(failed);
         case EADDRINUSE: return hint_in_use(failed);
         case EACCES:
         case EPERM: return hint_permission(failed);
@@ -153,7 +160,7 @@ std::string hint_for(const failure& failed) {
             return "the peer aborted the connection: it ended early, or closed with data unread";
         case EPIPE:
             return "the connection cannot send any more: the peer is gone, or it was shut down "
-                   "here";
+                   "here; see ss -tan";
         case EMFILE: return "this process has no descriptor left; see ulimit -n";
         case ENFILE: return "the system has no file left; see sysctl fs.file-max";
         case EMSGSIZE:

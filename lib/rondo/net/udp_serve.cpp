@@ -62,21 +62,17 @@ void udp_server::listening() {
     options_.on_listening(locals);
 }
 
-task<std::optional<datagram>> udp_server::next(udp_socket& socket) {
-    for (;;) {
-        auto received = co_await as_result(socket.recv_from());
-        if (received) co_return std::optional<datagram>(std::move(*received));
-        const std::error_code error = received.error();
-        if (error == std::errc::operation_canceled) {
-            if (stopping_) co_return std::nullopt;
-            throw_canceled();
-        }
-        const endpoint local = socket.local_endpoint();
-        const socket_error failure("recv_from", error.value(), &local);
-        if (!is_about_an_answer(error) && !is_out_of_memory(error)) throw failure;
-        failed(std::make_exception_ptr(failure));
-        if (is_out_of_memory(error)) co_await sleep_for(5ms);
+task<bool> udp_server::goes_on(udp_socket& socket, std::error_code error) {
+    if (error == std::errc::operation_canceled) {
+        if (stopping_) co_return false;
+        throw_canceled();
     }
+    const endpoint local = socket.local_endpoint();
+    const socket_error failure("recv_from", error.value(), &local);
+    if (!is_about_an_answer(error) && !is_out_of_memory(error)) throw failure;
+    failed(std::make_exception_ptr(failure));
+    if (is_out_of_memory(error)) co_await sleep_for(5ms);
+    co_return true;
 }
 
 void udp_server::failed(const std::exception_ptr& failure) noexcept {

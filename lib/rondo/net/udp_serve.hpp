@@ -12,9 +12,9 @@
 #include <cstddef>
 #include <exception>
 #include <functional>
-#include <optional>
 #include <span>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -43,8 +43,8 @@ public:
     std::vector<udp_socket>& sockets() noexcept { return sockets_; }
     std::size_t handlers() const noexcept { return options_.handlers; }
 
-    /// The next datagram; no value when the server has stopped. Throws when it cannot go on.
-    task<std::optional<datagram>> next(udp_socket& socket);
+    /// After a receive that failed: false when the server has stopped. Throws when it cannot go on.
+    task<bool> goes_on(udp_socket& socket, std::error_code error);
     void failed(const std::exception_ptr& failure) noexcept;
 
     // stop_hook
@@ -63,8 +63,12 @@ template <typename Handler>
 task<> serve_datagrams(udp_server& server, udp_socket& socket, Handler& handler) {
     context& here = co_await this_context();
     for (;;) {
-        std::optional<datagram> received = co_await server.next(socket);
-        if (!received) co_return;
+        auto received = co_await as_result(socket.recv_from());
+        if (!received) {
+            const bool again = co_await server.goes_on(socket, received.error());
+            if (!again) co_return;
+            continue;
+        }
         auto work = std::invoke(handler, socket, std::move(*received));
         const std::exception_ptr failure = co_await work.settle(here);
         if (failure) server.failed(failure);

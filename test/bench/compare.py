@@ -26,7 +26,10 @@ SCENARIOS = {
     "128x4k": ("--connections", 128, "--size", 4096),
     "accept": ("--mode", "accept", "--connections", 32),
     "idle": None,
+    "udp": ("--mode", "udp", "--connections", 128),
 }
+# Those of the same servers: the others want servers of their own.
+USUAL = [name for name in SCENARIOS if name != "udp"]
 # Two-sided 95 % quantiles of Student's t by degrees of freedom; past the table 1.96 + 2.5 / n is
 # right to three digits.
 STUDENT = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
@@ -115,8 +118,8 @@ def parse():
     parser.add_argument("--server", action="append", required=True, metavar="NAME=COMMAND",
                         help="a server; PORT in its command stands for the port; give several")
     parser.add_argument("--reference", metavar="NAME", help="what ratios are to (the first)")
-    parser.add_argument("--scenario", default=",".join(SCENARIOS), metavar="NAME[,NAME...]",
-                        help="of %(default)s (all)")
+    parser.add_argument("--scenario", default=",".join(USUAL), metavar="NAME[,NAME...]",
+                        help=f"of {','.join(SCENARIOS)} (%(default)s)")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.4, help="measured, a round")
     parser.add_argument("--idle", type=int, default=9500, metavar="N", help="idle connections")

@@ -41,13 +41,15 @@ def free_port():
 def is_listening(port):
     """Looks instead of connecting: a connection would be part of what is measured."""
     suffix = f":{port:04X}"
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    # A UDP socket that is bound and not connected is in the state of a closed one.
+    listening = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}
+    for table, state in listening.items():
         try:
-            with open(table) as file:
+            with open(f"/proc/net/{table}") as file:
                 rows = [line.split() for line in file]
         except OSError:
             continue
-        if any(row[1].endswith(suffix) and row[3] == "0A" for row in rows[1:]):
+        if any(row[1].endswith(suffix) and row[3] == state for row in rows[1:]):
             return True
     return False
 

@@ -1,17 +1,18 @@
 // Load generator for echo servers: a closed loop over many connections that checks every byte.
 //
-//   load --port PORT [--mode echo|accept|idle] [--connections N] [--size BYTES] [--seconds S]
-//        [--warm-up S] [--messages N] [--until-closed] [--pid SERVER]
+//   load --port PORT [--mode echo|udp|accept|idle] [--connections N] [--size BYTES]
+//        [--seconds S] [--warm-up S] [--messages N] [--until-closed] [--pid SERVER]
 //
 //   echo     each connection sends a message, waits for all of it to come back, sends the next
+//   udp      the same with datagrams: each comes back whole; what is lost is sent again, and told
 //   accept   N at a time: connect, one message and its echo, close
 //   idle     opens N connections with one echo each and reports what the server's memory grew by
 //
 // It ends after the warm-up and the measured seconds; or after exactly --messages echoes; or, with
-// --until-closed (echo only, no warm-up), when the server closes a connection, at the latest after
-// the seconds. It ends with an error when a byte is wrong, a connection ends too early, or nothing
-// comes back for 10 seconds. With --pid the server's CPU time and memory are reported too. The
-// result is one line of JSON.
+// --until-closed (echo and udp only, no warm-up), when the server closes a connection, at the
+// latest after the seconds. It ends with an error when a byte is wrong, a connection ends too
+// early, or nothing comes back for 10 seconds. With --pid the server's CPU time and memory are
+// reported too. The result is one line of JSON.
 //
 // Each connection sends its own stretch of one pseudo-random pattern, so that bytes of another
 // connection, or of another place in the stream, are noticed. The client is an io_uring one itself
@@ -43,6 +44,8 @@ enum {
     greeting_size = 64,
     batch = 64,
     silence_limit = 10,  // seconds
+    // When nothing moves on this host for so long, what has not come back is lost.
+    loss_time = 50000000,  // nanoseconds
     // One source address has 28,000 ports; several leave room for those still being closed.
     source_addresses = 8,
 };
@@ -66,6 +69,7 @@ struct client {
     unsigned receive_at;
     unsigned received;    // of the current message
     uint64_t sent_time;
+    bool waiting;         // for an echo
 };
 
 static struct options options = {.mode = "echo", .connections = 1, .size = 64, .seconds = 1.0,
@@ -81,6 +85,7 @@ static uint64_t started_messages;
 static uint64_t messages;
 static uint64_t last_message_time;
 
+static uint64_t resent;  // datagrams that were lost
 static bool closed;     // by the server
 static bool measuring;  // the warm-up is over
 static uint64_t begin_time;  // of the warm-up, then of the measured stretch
@@ -129,9 +134,14 @@ static struct sockaddr_in loopback(uint32_t host, uint16_t port)
     return address;
 }
 
+static bool is_udp(void)
+{
+    return strcmp(options.mode, "udp") == 0;
+}
+
 static int bound_socket(unsigned index)
 {
-    int socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int socket_ = socket(AF_INET, (is_udp() ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
     if (socket_ < 0)
         fail("socket", index, errno);
     int on = 1;
@@ -219,6 +229,8 @@ static void report(void)
     if (options.pid > 0)
         printf(", \"server_cpu_us\": %.4f, \"server_utilisation\": %.3f, \"server_rss_kib\": %ld",
                server * 1e6 / measured, server / seconds, server_memory(options.pid));
+    if (is_udp())
+        printf(", \"resent\": %llu", (unsigned long long)resent);
     printf("}\n");
 }
 
@@ -348,6 +360,7 @@ static void send_message(struct client *client)
     };
     client->send_at = (client->send_at + options.size) % pattern_period;
     client->sent_time = now;
+    client->waiting = true;
     started_messages++;
 }
 
@@ -375,14 +388,30 @@ static int on_echo(const struct io_uring_cqe *completion, int given_back)
     client->received += length;
     io_uring_buf_ring_add(buffers.ring, data, buffers.size, (unsigned short)buffer,
                           (int)buffers.count - 1, given_back);
-    if (client->received > options.size)
-        fail("more came back than was sent", client->index, EPROTO);
+    if (client->received > options.size || (is_udp() && client->received < options.size))
+        fail(client->received < options.size ? "less came back than was sent" :
+             "more came back than was sent", client->index, EPROTO);
     if (client->received == options.size) {
         client->received = 0;
+        client->waiting = false;
         if (count_message(client))
             send_message(client);
     }
     return 1;
+}
+
+// Datagrams, after a silence.
+static void send_lost_again(void)
+{
+    for (unsigned i = 0; i < options.connections; i++) {
+        struct client *client = &clients[i];
+        if (!client->waiting)
+            continue;
+        client->send_at = client->receive_at;
+        started_messages--;
+        resent++;
+        send_message(client);
+    }
 }
 
 static void run_echo(void)
@@ -409,6 +438,8 @@ static void run_echo(void)
     for (unsigned ready = 0; !is_over(ready == 0);) {
         ready = submit_and_wait();
         int given_back = 0;
+        if (is_udp() && ready == 0 && now - last_message_time > loss_time)
+            send_lost_again();
         for (unsigned i = 0; i < ready; i++)
             given_back += on_echo(completion_at(i), given_back);
         io_uring_buf_ring_advance(buffers.ring, given_back);
@@ -524,7 +555,7 @@ static void run_idle(void)
 
 static _Noreturn void usage(void)
 {
-    fprintf(stderr, "usage: load --port PORT [--mode echo|accept|idle] [--connections N]\n"
+    fprintf(stderr, "usage: load --port PORT [--mode echo|udp|accept|idle] [--connections N]\n"
                     "            [--size BYTES] [--seconds S] [--warm-up S] [--messages N]\n"
                     "            [--until-closed] [--pid SERVER]\n");
     exit(1);
@@ -585,7 +616,7 @@ int main(int argc, char **argv)
         clients[i].index = i;
         clients[i].send_at = clients[i].receive_at = i * 7919u % pattern_period;
     }
-    if (strcmp(options.mode, "echo") == 0)
+    if (strcmp(options.mode, "echo") == 0 || is_udp())
         run_echo();
     else if (strcmp(options.mode, "accept") == 0)
         run_accept();

@@ -146,7 +146,7 @@ TEST_CASE("address in use: another socket listens there", "[net][classic]") {
         CHECK(error.code() == std::errc::address_in_use);
         CHECK(error.what() == "bind " + where.to_string() +
                                   ": Address already in use (another socket has this address; "
-                                  "see ss -ltnp)");
+                                  "see ss -tulnp)");
     }
 }
 

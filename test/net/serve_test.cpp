@@ -138,7 +138,7 @@ TEST_CASE("a server that finds its port busy throws one sentence", "[net][serve]
         text = error.what();
     }
     CHECK(text == "bind " + where +
-                      ": Address already in use (another socket has this address; see ss -ltnp)");
+                      ": Address already in use (another socket has this address; see ss -tulnp)");
 }
 
 TEST_CASE("a server's address that does not parse throws one sentence", "[net][serve][tcp]") {

@@ -75,7 +75,7 @@ TEST_CASE("each classic error has its hint", "[net][socket_error]") {
          "recv 192.0.2.1:80: Connection timed out (the peer stopped answering: its host or the "
          "network between is down; see ping 192.0.2.1)"},
         {"bind", EADDRINUSE, "[::1]:80",
-         "bind [::1]:80: Address already in use (another socket has this address; see ss -ltnp)"},
+         "bind [::1]:80: Address already in use (another socket has this address; see ss -tulnp)"},
         {"connect", EADDRINUSE, "[::1]:80",
          "connect [::1]:80: Address already in use (no free local port to this peer; see "
          "ss -tan)"},

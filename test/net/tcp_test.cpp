@@ -140,7 +140,7 @@ TEST_CASE("a busy port is refused with verb, endpoint and what to check", "[net]
         text = error.what();
     }
     CHECK(text == "bind " + local.to_string() +
-                      ": Address already in use (another socket has this address; see ss -ltnp)");
+                      ": Address already in use (another socket has this address; see ss -tulnp)");
 }
 
 TEST_CASE("an address of no interface cannot be bound", "[net][tcp]") {

@@ -314,7 +314,7 @@ TEST_CASE("a second echo server on a busy port says what to check", "[samples]")
     const running_server first;
     check_refusal(run_program({server, first.where}),
                   "echo_server: bind " + first.where +
-                      ": Address already in use (another socket has this address; see ss -ltnp)");
+                      ": Address already in use (another socket has this address; see ss -tulnp)");
 }
 
 TEST_CASE("an echo server without the right to a port says what to check", "[samples]") {

@@ -66,7 +66,7 @@ std::string hint_in_use(const failure& failed) {
         return "this socket is in the group already";
     }
     return failed.is_connect() ? "no free local port to this peer; see ss -tan"
-                               : "another socket has this address; see ss -ltnp";
+                               : "another socket has this address; see ss -tulnp";
 }
 
 std::string hint_address(const failure& failed) {

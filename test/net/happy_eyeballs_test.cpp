@@ -75,16 +75,16 @@ std::string failure_of(const std::vector<endpoint>& candidates) {
 TEST_CASE("Endpoints are tried by turns of their versions, in their order else",
           "[net][happy_eyeballs]") {
     const auto mixed = parsed({"[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"});
-    CHECK(detail::interleaved(mixed) ==
+    CHECK(connect_order(mixed) ==
           parsed({"[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"}));
     const auto v4_first = parsed({"1.1.1.1:1", "2.2.2.2:1", "3.3.3.3:1", "[::1]:1"});
-    CHECK(detail::interleaved(v4_first) ==
+    CHECK(connect_order(v4_first) ==
           parsed({"1.1.1.1:1", "[::1]:1", "2.2.2.2:1", "3.3.3.3:1"}));
     const auto alternating = parsed({"[::1]:1", "1.1.1.1:1", "[::2]:1"});
-    CHECK(detail::interleaved(alternating) == alternating);
+    CHECK(connect_order(alternating) == alternating);
     const auto one = parsed({"1.1.1.1:1"});
-    CHECK(detail::interleaved(one) == one);
-    CHECK(detail::interleaved({}).empty());
+    CHECK(connect_order(one) == one);
+    CHECK(connect_order({}).empty());
 }
 
 TEST_CASE("The first endpoint is the one connected to while it answers", "[net][happy_eyeballs]") {

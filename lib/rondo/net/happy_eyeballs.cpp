@@ -84,9 +84,7 @@ void check(const connect_options& options) {
 
 }  // namespace
 
-namespace detail {
-
-std::vector<endpoint> interleaved(const std::vector<endpoint>& candidates) {
+std::vector<endpoint> connect_order(const std::vector<endpoint>& candidates) {
     std::vector<endpoint> ordered;
     std::size_t next[2] = {0, 0};  // of the first one's version, and of the other
     const auto find = [&](std::size_t from, bool other) {
@@ -105,8 +103,6 @@ std::vector<endpoint> interleaved(const std::vector<endpoint>& candidates) {
     return ordered;
 }
 
-}  // namespace detail
-
 task<tcp_socket> tcp_connect(std::vector<endpoint> candidates, connect_options options) {
     check(options);
     if (candidates.empty()) throw argument_error("connect: there is no endpoint to connect to");
@@ -114,7 +110,7 @@ task<tcp_socket> tcp_connect(std::vector<endpoint> candidates, connect_options o
         tcp_socket made = co_await tcp_connect(candidates.front());
         co_return made;
     }
-    race all{detail::interleaved(candidates), options.attempt_delay};
+    race all{connect_order(candidates), options.attempt_delay};
     all.failures.resize(candidates.size());
     auto ended = co_await as_result(with_task_group(
         [&all](task_group& group) -> task<> { co_await start_attempts(all, group); }));

@@ -34,11 +34,8 @@ task<tcp_socket> tcp_connect(std::vector<endpoint> candidates, connect_options o
 /// Throws what that throws, too.
 task<tcp_socket> tcp_connect(std::string host_port, connect_options options = {});
 
-namespace detail {
-
-/// By turns of the two versions, beginning with that of the first endpoint.
-std::vector<endpoint> interleaved(const std::vector<endpoint>& candidates);
-
-}  // namespace detail
+/// The order in which tcp_connect() tries `candidates`: by turns of IPv6 and IPv4, beginning with
+/// the version of the first one.
+std::vector<endpoint> connect_order(const std::vector<endpoint>& candidates);
 
 }  // namespace rondo::inline v0

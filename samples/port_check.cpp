@@ -1,0 +1,94 @@
+// Is a port open, and if not: which of the classic errors is it, and what to do about it?
+//
+//     ./samples/run port_check localhost:8000 example.com:https
+//     ./samples/run port_check --timeout 0.5 192.0.2.1:80          waits half a second at most
+//
+// All are tried at the same time. The exit code is 0 when all of them are open.
+#include <rondo/rondo.hpp>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
+#include <chrono>
+#include <string>
+#include <system_error>
+#include <vector>
+
+using seconds = std::chrono::duration<double>;
+
+struct port {
+    std::string name;
+    bool open = false;
+    std::string verdict;
+};
+
+// The classic errors of connect(2), and those that come before it.
+const char* kind_of(const std::error_code& error) {
+    if (error.category() == rondo::resolver_category()) return "name not resolved";
+    if (error == std::errc::connection_refused) return "refused";
+    if (error == std::errc::timed_out) return "timed out";
+    if (error == std::errc::network_unreachable) return "unreachable";
+    if (error == std::errc::host_unreachable) return "unreachable";
+    if (error == std::errc::permission_denied) return "forbidden";
+    if (error == std::errc::operation_not_permitted) return "forbidden";
+    if (error == std::errc::invalid_argument) return "not understood";
+    return "failed";
+}
+
+rondo::task<> check(port& one, seconds patience) {
+    const auto begun = std::chrono::steady_clock::now();
+    try {
+        const auto connected =
+            co_await rondo::with_timeout(patience, rondo::tcp_connect(one.name));
+        const std::chrono::duration<double, std::milli> taken =
+            std::chrono::steady_clock::now() - begun;
+        one.open = true;
+        one.verdict = fmt::format("open ({} in {:.1f} ms)", connected.remote_endpoint().to_string(),
+                                  taken.count());
+    } catch (const rondo::socket_error& failed) {
+        // Says by itself what to check.
+        one.verdict = fmt::format("{}: {}", kind_of(failed.code()), failed.what());
+    } catch (const rondo::resolve_error& failed) {
+        one.verdict = fmt::format("{}: {}", kind_of(failed.code()), failed.what());
+    } catch (const rondo::argument_error& failed) {
+        one.verdict = fmt::format("{}: {}", kind_of(failed.code()), failed.what());
+    } catch (const std::system_error& failed) {
+        if (failed.code() != std::errc::timed_out) throw;
+        one.verdict = fmt::format("timed out: no answer in {} s (the host is down, or a firewall "
+                                  "drops the packets; see ping and traceroute)",
+                                  patience.count());
+    }
+}
+
+rondo::task<> check_all(std::vector<port>& ports, seconds patience) {
+    co_await rondo::with_task_group([&](rondo::task_group& group) -> rondo::task<> {
+        for (port& one : ports) group.spawn(check, std::ref(one), patience);
+        co_return;
+    });
+}
+
+int main(int argc, char** argv) {
+    std::vector<std::string> names;
+    double patience = 3;
+    CLI::App app("Tells whether ports are open, and what is wrong where they are not.");
+    app.add_option("HOST:PORT", names, "what to connect to")->required();
+    app.add_option("--timeout", patience, "seconds to wait for each")
+        ->check(CLI::Range(0.001, 3600.0))
+        ->capture_default_str();
+    CLI11_PARSE(app, argc, argv);
+
+    std::vector<port> ports;
+    for (const std::string& name : names) ports.emplace_back().name = name;
+    try {
+        rondo::run(check_all(ports, seconds(patience)));
+    } catch (const std::exception& failure) {
+        fmt::print(stderr, "port_check: {}\n", failure.what());
+        return 1;
+    }
+    bool all_open = true;
+    for (const port& one : ports) {
+        fmt::print("{}: {}\n", one.name, one.verdict);
+        all_open = all_open && one.open;
+    }
+    return all_open ? 0 : 1;
+}

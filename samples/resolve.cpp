@@ -1,0 +1,89 @@
+// Names to addresses, in the order in which a connection would be tried.
+//
+//     ./samples/run resolve localhost example.com:https    an address or, with a port, an endpoint
+//     ./samples/run resolve --version 6 example.com        those of IPv6 alone
+//
+// Looking up a name blocks, so it runs on a helper thread: all names are looked up at one time.
+#include <rondo/rondo.hpp>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+struct lookup {
+    std::string name;
+    std::vector<rondo::endpoint> found;
+    std::string failure;
+    double milliseconds = 0;
+
+    bool has_port() const {
+        return name.find(':') != name.npos && !rondo::ip_address::parse(name);
+    }
+};
+
+rondo::task<> look_up(lookup& one, rondo::resolve_options options) {
+    const auto begun = std::chrono::steady_clock::now();
+    try {
+        if (one.has_port()) {
+            one.found = co_await rondo::resolve(one.name, options);
+        } else {
+            one.found = co_await rondo::resolve(one.name, 0, options);
+        }
+    } catch (const std::system_error& failed) {
+        one.failure = failed.what();
+    }
+    const std::chrono::duration<double, std::milli> taken =
+        std::chrono::steady_clock::now() - begun;
+    one.milliseconds = taken.count();
+}
+
+rondo::task<> look_up_all(std::vector<lookup>& all, rondo::resolve_options options) {
+    co_await rondo::with_task_group([&](rondo::task_group& group) -> rondo::task<> {
+        for (lookup& one : all) group.spawn(look_up, std::ref(one), options);
+        co_return;
+    });
+}
+
+// Returns whether the name has an address.
+bool print(const lookup& one) {
+    if (!one.failure.empty()) {
+        std::fflush(stdout);
+        fmt::print(stderr, "{}\n", one.failure);
+        return false;
+    }
+    fmt::print("{} in {:.1f} ms\n", one.name, one.milliseconds);
+    for (const rondo::endpoint& each : rondo::connect_order(one.found)) {
+        const std::string text = one.has_port() ? each.to_string() : each.address().to_string();
+        fmt::print("    {:<24} IPv{}\n", text, each.address().is_v4() ? 4 : 6);
+    }
+    return true;
+}
+
+int main(int argc, char** argv) {
+    std::vector<std::string> names;
+    int version = 0;
+    CLI::App app("Prints the addresses of names in the order in which a connection is tried.");
+    app.add_option("HOST[:SERVICE]", names, "a name or an address, and a port or its name")
+        ->required();
+    app.add_option("--version", version, "4 or 6: addresses of this version alone")
+        ->check(CLI::IsMember({4, 6}));
+    CLI11_PARSE(app, argc, argv);
+
+    rondo::resolve_options options;
+    if (version == 4) options.version = rondo::ip_version::v4;
+    if (version == 6) options.version = rondo::ip_version::v6;
+    std::vector<lookup> all;
+    for (const std::string& name : names) all.emplace_back().name = name;
+    try {
+        rondo::run(look_up_all(all, options));
+    } catch (const std::exception& failure) {
+        fmt::print(stderr, "resolve: {}\n", failure.what());
+        return 1;
+    }
+    bool complete = true;
+    for (const lookup& one : all) complete = print(one) && complete;
+    return complete ? 0 : 1;
+}

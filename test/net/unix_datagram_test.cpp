@@ -14,6 +14,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,6 +43,14 @@ struct folder {
 bool exists(const std::string& path) {
     struct stat file{};
     return ::lstat(path.c_str(), &file) == 0;
+}
+
+// A socket file whose socket is gone.
+void leave_behind(const std::string& path) {
+    const detail::unique_fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const unix_address where(path);
+    const unix_socket_address name(where);
+    REQUIRE(::bind(socket.get(), name.data(), name.size()) == 0);
 }
 
 // How many datagrams wait in the pair before a send must wait, too.
@@ -126,18 +135,47 @@ TEST_CASE("a Unix datagram comes with its sender's name", "[net][udp][unix]") {
 TEST_CASE("a socket file left behind is replaced, one in use and other files are not",
           "[net][udp][unix]") {
     const folder place;
-    unix_datagram_socket first = unix_datagram_socket::bind(place.file());
-    CHECK_THROWS_AS(unix_datagram_socket::bind(place.file()), socket_error);
-    first = unix_datagram_socket();
-    CHECK(exists(place.file()));
+    const auto refusal = [&] {
+        try {
+            const unix_datagram_socket unexpected = unix_datagram_socket::bind(place.file());
+        } catch (const socket_error& error) {
+            return error.code();
+        }
+        return std::error_code();
+    };
+    {
+        const unix_datagram_socket first = unix_datagram_socket::bind(place.file());
+        CHECK(refusal() == std::errc::address_in_use);
+    }
+    leave_behind(place.file());
     {
         const unix_datagram_socket second = unix_datagram_socket::bind(place.file());
         CHECK(second.local_address() == unix_address(place.file()));
     }
-    ::unlink(place.file().c_str());
     std::ofstream(place.file()) << "no socket";
-    CHECK_THROWS_AS(unix_datagram_socket::bind(place.file()), socket_error);
+    CHECK(refusal() == std::errc::file_exists);
     CHECK(exists(place.file()));
+}
+
+TEST_CASE("a socket file goes with its socket, and stays with a released one",
+          "[net][udp][unix]") {
+    const folder place;
+    {
+        unix_datagram_socket socket = unix_datagram_socket::bind(place.file());
+        unix_datagram_socket moved = std::move(socket);
+        socket = unix_datagram_socket();
+        CHECK(exists(place.file()));
+        moved = unix_datagram_socket();
+        CHECK_FALSE(exists(place.file()));
+    }
+    test::run([&]() -> task<> {
+        unix_datagram_socket socket = unix_datagram_socket::bind(place.file());
+        co_await socket.close();
+        CHECK_FALSE(exists(place.file()));
+        socket = unix_datagram_socket::bind(place.file());
+        const auto released = co_await socket.release();
+        CHECK(exists(place.file()));
+    });
 }
 
 TEST_CASE("a Unix datagram to nobody is an error that names the address", "[net][udp][unix]") {
@@ -152,7 +190,7 @@ TEST_CASE("a Unix datagram to nobody is an error that names the address", "[net]
             text = error.what();
         }
         CHECK(text.find("send_to " + place.file()) == 0);
-        { const unix_datagram_socket gone = unix_datagram_socket::bind(place.file()); }
+        leave_behind(place.file());
         const auto refused = co_await as_result(socket.send_to("x", place.file()));
         CHECK(refused.error() == std::errc::connection_refused);
         CHECK_THROWS_AS(socket.connect(place.file()), socket_error);

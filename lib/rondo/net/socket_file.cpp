@@ -43,7 +43,8 @@ bool is_same(const struct stat& a, dev_t device, ino_t inode) noexcept {
     return a.st_dev == device && a.st_ino == inode;
 }
 
-/// Somebody listens there, or might: whatever connect(2) says but that nobody does.
+/// Somebody has this address, or might: whatever connect(2) says but that nobody does. To a socket
+/// of another type it says so, too.
 bool is_live(const unix_address& where) {
     const unique_fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!probe) throw_socket_error("socket", errno);
@@ -75,10 +76,9 @@ bool binds(int descriptor, const unix_address& local) {
 
 }  // namespace
 
-socket_file socket_file::listen(int descriptor, const unix_address& local,
-                                std::optional<mode_t> permissions, int backlog) {
-    const std::string path = absolute(local);
-    const unique_fd lock = lock_directory_of(path);
+// With the directory locked.
+socket_file socket_file::make(int descriptor, const unix_address& local, const std::string& path,
+                              std::optional<mode_t> permissions) {
     // The file gets the socket's mode, less the umask: never more than is asked for, at no time.
     if (permissions && ::fchmod(descriptor, *permissions) != 0) {
         throw_socket_error("chmod", errno, local);
@@ -94,6 +94,21 @@ socket_file socket_file::listen(int descriptor, const unix_address& local,
     if (widens && ::chmod(path.c_str(), *permissions) != 0) {
         throw_socket_error("chmod", errno, local);
     }
+    return file;
+}
+
+socket_file socket_file::bind(int descriptor, const unix_address& local,
+                              std::optional<mode_t> permissions) {
+    const std::string path = absolute(local);
+    const unique_fd lock = lock_directory_of(path);
+    return make(descriptor, local, path, permissions);
+}
+
+socket_file socket_file::listen(int descriptor, const unix_address& local,
+                                std::optional<mode_t> permissions, int backlog) {
+    const std::string path = absolute(local);
+    const unique_fd lock = lock_directory_of(path);
+    socket_file file = make(descriptor, local, path, permissions);
     if (::listen(descriptor, backlog) != 0) throw_socket_error("listen", errno, local);
     return file;
 }

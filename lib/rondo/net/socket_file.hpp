@@ -1,4 +1,4 @@
-// The file of a listening Unix socket: made without harm to others, removed with its listener.
+// The file of a bound Unix socket: made without harm to others, removed with its socket.
 #pragma once
 
 #include <rondo/net/unix_address.hpp>
@@ -11,7 +11,7 @@
 
 namespace rondo::inline v0::detail {
 
-/// Owns the file of one listening socket, or none. Removes it in the end, unless there is another
+/// Owns the file of one bound socket, or none. Removes it in the end, unless there is another
 /// in its place: a server that came after is not cut off.
 class socket_file {
 public:
@@ -24,15 +24,22 @@ public:
     }
     ~socket_file() { remove(); }
 
-    /// Binds a new socket to the path `local` and listens. What was left behind by a server that
-    /// has ended is replaced. Throws socket_error.
+    /// Binds a new socket to the path `local`. What was left behind by a server that has ended is
+    /// replaced. Throws socket_error.
+    static socket_file bind(int descriptor, const unix_address& local,
+                            std::optional<mode_t> permissions = {});
+    /// The same, and the socket listens before another server can look at the file.
     static socket_file listen(int descriptor, const unix_address& local,
                               std::optional<mode_t> permissions, int backlog);
 
     /// To be called while the socket is open: until then no other file can have its inode.
     void remove() noexcept;
+    /// The file stays: somebody else has the socket now.
+    void disown() noexcept { path_.clear(); }
 
 private:
+    static socket_file make(int descriptor, const unix_address& local, const std::string& path,
+                            std::optional<mode_t> permissions);
     socket_file(std::string path, dev_t device, ino_t inode) noexcept
         : path_(std::move(path)), device_(device), inode_(inode) {}
 

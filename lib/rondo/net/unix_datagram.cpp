@@ -3,15 +3,13 @@
 #include <rondo/net/unix_datagram.hpp>
 
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <string>
+#include <utility>
 
 namespace rondo::inline v0 {
 
@@ -50,23 +48,6 @@ detail::unique_fd open_unix() {
     return made;
 }
 
-int try_bind(int descriptor, const unix_address& local) {
-    const unix_socket_address name(local);
-    return ::bind(descriptor, name.data(), name.size()) == 0 ? 0 : errno;
-}
-
-// A socket file whose socket is gone refuses a connection; one in use accepts it, or is of another
-// type.
-bool is_left_behind(const unix_address& local) {
-    if (!local.is_path()) return false;
-    struct stat file{};
-    const std::string path(local.name());
-    if (::lstat(path.c_str(), &file) != 0 || !S_ISSOCK(file.st_mode)) return false;
-    const detail::unique_fd probe = open_unix();
-    const unix_socket_address name(local);
-    return ::connect(probe.get(), name.data(), name.size()) != 0 && errno == ECONNREFUSED;
-}
-
 }  // namespace
 
 unix_datagram_socket::unix_datagram_socket(detail::unique_fd descriptor)
@@ -76,12 +57,14 @@ unix_datagram_socket unix_datagram_socket::open() { return unix_datagram_socket(
 
 unix_datagram_socket unix_datagram_socket::bind(const unix_address& local) {
     unix_datagram_socket made = open();
-    int error = try_bind(made.descriptor(), local);
-    if (error == EADDRINUSE && is_left_behind(local)) {
-        ::unlink(std::string(local.name()).c_str());
-        error = try_bind(made.descriptor(), local);
+    if (local.is_path()) {
+        made.file_ = detail::socket_file::bind(made.descriptor(), local);
+        return made;
     }
-    if (error != 0) throw_socket_error("bind", error, socket_place(local));
+    const unix_socket_address name(local);
+    if (::bind(made.descriptor(), name.data(), name.size()) != 0) {
+        throw_socket_error("bind", errno, socket_place(local));
+    }
     return made;
 }
 

@@ -3,6 +3,7 @@
 
 #include <rondo/net/datagram_operation.hpp>
 #include <rondo/net/datagram_socket.hpp>
+#include <rondo/net/socket_file.hpp>
 #include <rondo/net/unix_address.hpp>
 
 #include <span>
@@ -31,14 +32,21 @@ class unix_datagram_socket : public datagram_socket<unix_address> {
 public:
     /// A closed socket: everything but assignment and destruction is misuse.
     unix_datagram_socket() noexcept = default;
+    unix_datagram_socket(unix_datagram_socket&&) noexcept = default;
+    unix_datagram_socket& operator=(unix_datagram_socket&& other) noexcept {
+        file_ = std::move(other.file_);  // the old one goes while its socket is open
+        datagram_socket::operator=(std::move(other));
+        return *this;
+    }
+    ~unix_datagram_socket() = default;
     /// Takes such a socket's descriptor, for instance a released one.
     explicit unix_datagram_socket(detail::unique_fd descriptor);
 
     /// A socket without a name. Throws socket_error.
     static unix_datagram_socket open();
-    /// One with a name. A path becomes a socket file, which stays when the socket is closed; one
-    /// that another socket has left behind is replaced, one in use is not. `*` lets the kernel
-    /// choose an abstract name. Throws socket_error.
+    /// One with a name. A path becomes a socket file, which is removed with the socket; one that
+    /// another socket has left behind is replaced, one in use is not. `*` lets the kernel choose an
+    /// abstract name. Throws socket_error.
     static unix_datagram_socket bind(const unix_address& local);
     /// Two that are connected to each other, both without a name (socketpair(2)).
     static std::pair<unix_datagram_socket, unix_datagram_socket> pair();
@@ -47,8 +55,21 @@ public:
     /// Never waits. Throws socket_error: ECONNREFUSED and ENOENT where nobody has this name.
     void connect(const unix_address& remote);
 
+    /// As the base does; close() removes the socket's file, release() leaves it.
+    task<> close() {
+        file_.remove();
+        return datagram_socket::close();
+    }
+    task<released> release() {
+        file_.disown();
+        return datagram_socket::release();
+    }
+
     unix_address local_address() const;   ///< getsockname(2); throws socket_error
     unix_address remote_address() const;  ///< getpeername(2); throws socket_error
+
+private:
+    detail::socket_file file_;
 };
 
 }  // namespace rondo::inline v0

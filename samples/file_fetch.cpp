@@ -1,0 +1,158 @@
+// Fetches a file from file_server. What is cut short is kept as NAME.part, and the same command
+// fetches the rest; at the end the checksum of the whole is compared.
+//
+//     ./samples/run file_server localhost:8003 docs
+//     ./samples/run file_fetch localhost:8003 benchmarks.md
+//     ./samples/run file_fetch localhost:8003 guide/first.md --output /tmp/first.md
+#include <rondo/rondo.hpp>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <sstream>
+#include <stdexcept>
+#include <vector>
+
+namespace fs = std::filesystem;
+
+std::runtime_error failure(const std::string& sentence) { return std::runtime_error(sentence); }
+
+// What has come so far.
+class received {
+public:
+    void add(std::span<const std::byte> bytes) {
+        sum_ = crc32_z(sum_, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+        size_ += bytes.size();
+    }
+    std::uint64_t size() const { return size_; }
+    std::uint32_t checksum() const { return static_cast<std::uint32_t>(sum_); }
+
+private:
+    std::uint64_t size_ = 0;
+    uLong sum_ = crc32(0, nullptr, 0);
+};
+
+// On a terminal, ten times a second; else nothing.
+class progress_bar {
+public:
+    progress_bar(std::uint64_t total, std::uint64_t start) : total_(total), start_(start) {}
+    progress_bar(const progress_bar&) = delete;
+    progress_bar& operator=(const progress_bar&) = delete;
+    ~progress_bar() {
+        if (shown_) fmt::print(stderr, "\n");
+    }
+
+    void show(std::uint64_t size) {
+        const auto now = std::chrono::steady_clock::now();
+        if (!on_terminal_ || (now < next_ && size != total_)) return;
+        next_ = now + std::chrono::milliseconds(100);
+        shown_ = true;
+        constexpr double mebibyte = 1024 * 1024;
+        constexpr std::size_t width = 40;
+        const double part = total_ == 0 ? 1 : static_cast<double>(size) / double(total_);
+        const auto filled = static_cast<std::size_t>(part * width);
+        const double seconds = std::chrono::duration<double>(now - begin_).count();
+        const double rate = seconds > 0 ? double(size - start_) / mebibyte / seconds : 0;
+        fmt::print(stderr, "\r[{:-<{}}] {:3.0f} % of {:.1f} MiB, {:.1f} MiB/s ",
+                   std::string(filled, '#'), width, part * 100, double(total_) / mebibyte, rate);
+        std::fflush(stderr);
+    }
+
+private:
+    const std::uint64_t total_;
+    const std::uint64_t start_;  // what was there already
+    const bool on_terminal_ = ::isatty(STDERR_FILENO) == 1;
+    const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+    std::chrono::steady_clock::time_point next_ = begin_;
+    bool shown_ = false;
+};
+
+struct remote_file {
+    std::uint64_t size = 0;
+    std::uint32_t checksum = 0;
+};
+
+remote_file parse(std::string_view answer) {
+    if (answer.starts_with("ERROR ")) throw failure("the server: " + std::string(answer.substr(6)));
+    std::istringstream words{std::string(answer)};
+    std::string ok;
+    remote_file found;
+    words >> ok >> found.size >> std::hex >> found.checksum;
+    if (!words || ok != "OK") throw failure("the server does not answer as file_server does");
+    return found;
+}
+
+rondo::task<received> read_kept(rondo::file& kept) {
+    received all;
+    std::vector<std::byte> piece(256 * 1024);
+    for (;;) {
+        const std::size_t n = co_await kept.read(piece);
+        if (n == 0) co_return all;
+        all.add(std::span(piece).first(n));
+    }
+}
+
+// Fetches into `part` what is missing there; throws what went wrong, with `part` kept.
+rondo::task<bool> fetch(std::string where, std::string name, std::string part) {
+    const std::uint64_t offset = fs::exists(part) ? fs::file_size(part) : 0;
+    rondo::tcp_socket server = co_await rondo::tcp_connect(where);
+    rondo::buffered_reader reader(server);
+    const std::string request = fmt::format("GET {} {}\n", name, offset);
+    co_await server.send(request);
+    const auto line = co_await reader.read_line();
+    if (!line) throw failure("the server closed the connection without an answer");
+    const remote_file wanted = parse(*line);
+
+    const auto flags =
+        rondo::open_flags::read | rondo::open_flags::append | rondo::open_flags::create;
+    rondo::file kept = co_await rondo::file::open(part, flags);
+    received so_far = co_await read_kept(kept);
+    progress_bar bar(wanted.size, so_far.size());
+    while (so_far.size() < wanted.size) {
+        const auto data = co_await reader.recv();
+        if (!data) {
+            throw failure(fmt::format("the connection ended after {} of {} bytes, kept in {}: the "
+                                      "same command fetches the rest",
+                                      so_far.size(), wanted.size, part));
+        }
+        co_await kept.write(data);
+        so_far.add(data.bytes());
+        bar.show(so_far.size());
+    }
+    co_await kept.sync_data();
+    co_await kept.close();
+    co_return so_far.size() == wanted.size && so_far.checksum() == wanted.checksum;
+}
+
+int main(int argc, char** argv) {
+    std::string where = "localhost:8003";
+    std::string name;
+    std::string output;
+    CLI::App app("Fetches the file NAME from file_server.");
+    app.add_option("HOST:PORT", where, "the server")->required();
+    app.add_option("NAME", name, "the file, as the server knows it")->required();
+    app.add_option("--output", output, "where to put it (its name, in this folder)");
+    CLI11_PARSE(app, argc, argv);
+    if (output.empty()) output = fs::path(name).filename().string();
+    const std::string part = output + ".part";
+
+    try {
+        if (name.find('\n') != std::string::npos) throw failure("a name has one line");
+        if (fs::exists(output)) throw failure(output + " is there already");
+        if (!rondo::run(fetch(where, name, part))) {
+            fs::remove(part);
+            throw failure("the checksum is wrong: the file has changed meanwhile, or what was kept "
+                          "was of another one; fetch it again from the start");
+        }
+        fs::rename(part, output);
+        fmt::print("{}: {} bytes, checksum verified\n", output, fs::file_size(output));
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "file_fetch: {}\n", error.what());
+        return 1;
+    }
+}

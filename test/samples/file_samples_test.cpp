@@ -1,0 +1,207 @@
+// file_server and file_fetch as a user meets them.
+#include <rondo/detail/unique_fd.hpp>
+#include <rondo/net/endpoint.hpp>
+
+#include <support/program.hpp>
+#include <support/raw_peer.hpp>
+#include <support/scratch_directory.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+namespace fs = std::filesystem;
+using rondo::endpoint;
+using rondo::socket_address;
+using rondo::detail::unique_fd;
+using namespace rondo::test;
+
+namespace {
+
+std::string sample(const char* name) { return std::string(RONDO_SAMPLES_DIR "/") + name; }
+
+void write_file(const std::string& path, const std::string& text) {
+    std::ofstream(path, std::ios::binary) << text;
+}
+std::string read_file(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// A server of a folder with a large file, and a folder to fetch into.
+struct exchange {
+    scratch_directory directory;
+    std::string text = pattern(2'000'000);
+    std::string from = directory / "from";
+    std::string to = directory / "to";
+    std::string output = to + "/large";
+
+    exchange() {
+        fs::create_directories(from + "/inside");
+        fs::create_directory(to);
+        write_file(from + "/large", text);
+    }
+    outcome fetch(const std::string& where, const std::string& name = "large") const {
+        return run_program({sample("file_fetch"), where, name, "--output", output});
+    }
+    void check_fetched(const outcome& done) const {
+        CHECK(done.err.empty());
+        CHECK(done.exit_code == 0);
+        CHECK(done.out == output + ": " + std::to_string(text.size()) +
+                              " bytes, checksum verified\n");
+        CHECK((read_file(output) == text));
+        CHECK_FALSE(fs::exists(output + ".part"));
+    }
+};
+
+struct running_server {
+    program process;
+    std::string where;
+
+    explicit running_server(const std::string& folder)
+        : process({sample("file_server"), "127.0.0.1:0", folder}) {
+        const std::string line = process.read_line();
+        const std::string start = "listening on ";
+        REQUIRE(line.starts_with(start));
+        where = line.substr(start.size());
+    }
+};
+
+/// A server that answers once, with whatever the test says.
+struct false_server {
+    unique_fd listener{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    std::string where;
+
+    false_server() {
+        const socket_address any(*endpoint::parse("127.0.0.1:0"));
+        REQUIRE(::bind(listener.get(), any.data(), any.size()) == 0);
+        REQUIRE(::listen(listener.get(), 1) == 0);
+        socket_address name;
+        REQUIRE(::getsockname(listener.get(), name.data(), name.size_pointer()) == 0);
+        where = name.to_endpoint()->to_string();
+    }
+    /// Returns the request.
+    std::string answer(const std::string& bytes) const {
+        const unique_fd client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        REQUIRE(client.get() >= 0);
+        std::string asked;
+        char byte = 0;
+        while (byte != '\n' && ::recv(client.get(), &byte, 1, 0) == 1) asked += byte;
+        REQUIRE(::send(client.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+                static_cast<ssize_t>(bytes.size()));
+        ::shutdown(client.get(), SHUT_WR);
+        return asked;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("file_fetch fetches a file, and no second time", "[samples][file]") {
+    exchange files;
+    running_server server(files.from);
+    files.check_fetched(files.fetch(server.where));
+    CHECK(server.process.read_line() == "sent large from 0 on: 2000000 bytes");
+    const outcome again = files.fetch(server.where);
+    CHECK(again.exit_code == 1);
+    CHECK(again.err == "file_fetch: " + files.output + " is there already\n");
+    server.process.signal(SIGINT);
+    CHECK(server.process.finish().exit_code == 0);
+}
+
+TEST_CASE("file_fetch keeps what came before the connection ended and fetches the rest",
+          "[samples][file]") {
+    exchange files;
+    {
+        const false_server cut;
+        program fetch({sample("file_fetch"), cut.where, "large", "--output", files.output});
+        const std::string asked =
+            cut.answer("OK 2000000 00000000\n" + files.text.substr(0, 50'000));
+        CHECK(asked == "GET large 0\n");
+        const outcome failed = fetch.finish();
+        CHECK(failed.exit_code == 1);
+        CHECK(failed.err == "file_fetch: the connection ended after 50000 of 2000000 bytes, kept "
+                            "in " + files.output + ".part: the same command fetches the rest\n");
+        CHECK((read_file(files.output + ".part") == files.text.substr(0, 50'000)));
+        CHECK_FALSE(fs::exists(files.output));
+    }
+    running_server server(files.from);
+    files.check_fetched(files.fetch(server.where));
+    CHECK(server.process.read_line() == "sent large from 50000 on: 1950000 bytes");
+}
+
+TEST_CASE("file_fetch refuses what does not have the checksum", "[samples][file]") {
+    exchange files;
+    running_server server(files.from);
+    const std::string sentence =
+        "file_fetch: the checksum is wrong: the file has changed meanwhile, or what was kept was "
+        "of another one; fetch it again from the start\n";
+    for (const std::size_t kept : {std::size_t{1000}, files.text.size() + 1}) {
+        write_file(files.output + ".part", std::string(kept, 'x'));
+        const outcome failed = files.fetch(server.where);
+        CHECK(failed.exit_code == 1);
+        CHECK(failed.err == sentence);
+        CHECK_FALSE(fs::exists(files.output + ".part"));
+        CHECK_FALSE(fs::exists(files.output));
+    }
+    files.check_fetched(files.fetch(server.where));
+}
+
+TEST_CASE("file_server knows a file's checksum again when the file has changed",
+          "[samples][file]") {
+    exchange files;
+    running_server server(files.from);
+    files.check_fetched(files.fetch(server.where));
+    fs::remove(files.output);
+    files.text += "and more";
+    write_file(files.from + "/large", files.text);
+    files.check_fetched(files.fetch(server.where));
+}
+
+TEST_CASE("file_server sends nothing but files of its folder", "[samples][file]") {
+    exchange files;
+    write_file(files.directory / "secret", "not for everybody");
+    fs::create_symlink(files.directory / "secret", files.from + "/link");
+    fs::create_directory(files.directory / "from-besides");
+    write_file(files.directory / "from-besides/file", "beside");
+    running_server server(files.from);
+    for (const std::string& name :
+         {std::string("../secret"), std::string("inside/../../secret"), std::string("link"),
+          files.directory / "secret", std::string("../from-besides/file"),
+          std::string("inside"), std::string("missing")}) {
+        const outcome refused = files.fetch(server.where, name);
+        CHECK(refused.exit_code == 1);
+        CHECK(refused.err == "file_fetch: the server: there is no such file\n");
+        CHECK_FALSE(fs::exists(files.output + ".part"));
+    }
+    write_file(files.from + "/inside/a name with blanks", files.text);
+    files.check_fetched(files.fetch(server.where, "inside/../inside/a name with blanks"));
+}
+
+TEST_CASE("file_server answers nonsense by a line and goes on", "[samples][file]") {
+    exchange files;
+    write_file(files.from + "/small", "small");
+    running_server server(files.from);
+    const outcome talk = run_program(
+        {"nc", "-N", "127.0.0.1", server.where.substr(server.where.find(':') + 1)},
+        "HELO\nGET small\nGET small x\nGET small 0\nGET small 3\nGET small 9\n");
+    const std::string refusal = "ERROR a request is GET NAME OFFSET\n";
+    CHECK(talk.out == refusal + refusal + refusal +
+                          "OK 5 7545ea13\nsmallOK 5 7545ea13\nllOK 5 7545ea13\n");
+}
+
+TEST_CASE("file_fetch says what is wrong with a server", "[samples][file]") {
+    exchange files;
+    const false_server other;
+    program fetch({sample("file_fetch"), other.where, "large", "--output", files.output});
+    other.answer("HTTP/1.1 400 Bad Request\n");
+    const outcome failed = fetch.finish();
+    CHECK(failed.exit_code == 1);
+    CHECK(failed.err == "file_fetch: the server does not answer as file_server does\n");
+    CHECK_FALSE(fs::exists(files.output + ".part"));
+}

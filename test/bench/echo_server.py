@@ -54,6 +54,13 @@ def is_listening(port):
     return False
 
 
+def is_listening_unix(address):
+    """The same for a Unix socket: flag 10000 in its row is that of listen(2)."""
+    with open("/proc/net/unix") as file:
+        rows = [line.split() for line in file]
+    return any(row[7:] == [address] and int(row[3], 16) & 0x10000 for row in rows[1:])
+
+
 def pin(core, batch):
     """For preexec_fn: one core, and SCHED_BATCH so that server and load do not preempt each
     other at every wake-up, which makes figures repeat."""
@@ -66,11 +73,13 @@ def pin(core, batch):
 
 
 class ServerProcess:
-    """Starts a command (PORT stands for a free port), waits until it listens, ends it."""
+    """Starts a command (PORT stands for a free port), waits until it listens, ends it. A word
+    unix:ADDRESS of the command says that it listens there instead."""
 
     def __init__(self, command, core=None, batch=False, wrapper=()):
         self.port = free_port()
         self.command = [*wrapper, *(part.replace("PORT", str(self.port)) for part in command)]
+        self.unix = next((part[5:] for part in self.command if part.startswith("unix:")), None)
         self.pin = pin(core, batch)
         self.process = None
 
@@ -78,7 +87,7 @@ class ServerProcess:
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL,
                                         preexec_fn=self.pin)
         deadline = time.monotonic() + 20
-        while not is_listening(self.port):
+        while not self.is_listening():
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended at once: {' '.join(self.command)}")
             if time.monotonic() > deadline:
@@ -86,6 +95,13 @@ class ServerProcess:
                 raise RuntimeError(f"the server does not listen: {' '.join(self.command)}")
             time.sleep(0.01)
         return self
+
+    def is_listening(self):
+        return is_listening_unix(self.unix) if self.unix else is_listening(self.port)
+
+    def where(self):
+        """As the load generator takes it."""
+        return ["--unix", self.unix] if self.unix else ["--port", str(self.port)]
 
     def __exit__(self, *_):
         self.end()

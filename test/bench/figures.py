@@ -27,7 +27,7 @@ def require(tool, package):
 
 def run_load(load, server, *arguments, core=CORES[0], batch=True, timeout=90):
     """Runs the load generator against a server and returns its report."""
-    done = subprocess.run([load, "--port", str(server.port), *map(str, arguments)],
+    done = subprocess.run([load, *server.where(), *map(str, arguments)],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           timeout=timeout, preexec_fn=pin(core, batch))
     if done.returncode != 0:

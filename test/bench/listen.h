@@ -1,16 +1,19 @@
-// What both reference servers need before their first connection: descriptors and a listener.
+// What the reference servers need before their first connection: descriptors and a listener.
 #pragma once
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 static inline _Noreturn void fail(const char *verb, int error)
 {
@@ -52,6 +55,41 @@ static inline int listen_on_loopback(uint16_t port, int socket_flags)
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0)
+        fail("bind", errno);
+    if (listen(listener, 4096) != 0)
+        fail("listen", errno);
+    return listener;
+}
+
+// PATH, or @NAME in the abstract namespace.
+static inline socklen_t unix_name(struct sockaddr_un *name, const char *text)
+{
+    size_t length = strlen(text);
+    if (length == 0 || length >= sizeof name->sun_path) {
+        fprintf(stderr, "not a unix address: %s\n", text);
+        exit(1);
+    }
+    *name = (struct sockaddr_un){.sun_family = AF_UNIX};
+    memcpy(name->sun_path, text, length);
+    if (text[0] != '@')
+        return sizeof *name;
+    name->sun_path[0] = '\0';
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+}
+
+// PORT on 127.0.0.1, or unix: and a Unix socket's address.
+static inline int listen_at(const char *where, int socket_flags)
+{
+    if (strncmp(where, "unix:", 5) != 0)
+        return listen_on_loopback(parse_port(where), socket_flags);
+    struct sockaddr_un name;
+    socklen_t size = unix_name(&name, where + 5);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | socket_flags, 0);
+    if (listener < 0)
+        fail("socket", errno);
+    if (name.sun_path[0] != '\0')
+        unlink(name.sun_path);
+    if (bind(listener, (struct sockaddr *)&name, size) != 0)
         fail("bind", errno);
     if (listen(listener, 4096) != 0)
         fail("listen", errno);

@@ -1,7 +1,7 @@
 // Load generator for echo servers: a closed loop over many connections that checks every byte.
 //
-//   load --port PORT [--mode echo|udp|accept|idle] [--connections N] [--size BYTES]
-//        [--seconds S] [--warm-up S] [--messages N] [--until-closed] [--pid SERVER]
+//   load --port PORT|--unix PATH|--unix @NAME [--mode echo|udp|accept|idle] [--connections N]
+//        [--size BYTES] [--seconds S] [--warm-up S] [--messages N] [--until-closed] [--pid SERVER]
 //
 //   echo     each connection sends a message, waits for all of it to come back, sends the next
 //   udp      the same with datagrams: each comes back whole; what is lost is sent again, and told
@@ -30,7 +30,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <stddef.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,6 +55,7 @@ enum {
 struct options {
     const char *mode;
     uint16_t port;
+    const char *unix_address;  // instead of the port
     unsigned connections;
     unsigned size;
     double seconds;
@@ -139,8 +142,40 @@ static bool is_udp(void)
     return strcmp(options.mode, "udp") == 0;
 }
 
+static union {
+    struct sockaddr any;
+    struct sockaddr_in internet;
+    struct sockaddr_un local;
+} server_name;
+static socklen_t server_name_size;
+
+static void set_server(void)
+{
+    if (!options.unix_address) {
+        server_name.internet = loopback(0, options.port);
+        server_name_size = sizeof server_name.internet;
+        return;
+    }
+    size_t length = strlen(options.unix_address);
+    if (length == 0 || length >= sizeof server_name.local.sun_path)
+        fail("the unix address", 0, ENAMETOOLONG);
+    server_name.local.sun_family = AF_UNIX;
+    memcpy(server_name.local.sun_path, options.unix_address, length);
+    server_name_size = sizeof server_name.local;
+    if (options.unix_address[0] == '@') {
+        server_name.local.sun_path[0] = '\0';
+        server_name_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    }
+}
+
 static int bound_socket(unsigned index)
 {
+    if (options.unix_address) {
+        int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (made < 0)
+            fail("socket", index, errno);
+        return made;
+    }
     int socket_ = socket(AF_INET, (is_udp() ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
     if (socket_ < 0)
         fail("socket", index, errno);
@@ -176,7 +211,6 @@ static void await_greeting(struct client *client, unsigned length)
 static void open_all(void)
 {
     unsigned length = options.size < greeting_size ? options.size : greeting_size;
-    struct sockaddr_in address = loopback(0, options.port);
     struct timeval patience = {.tv_sec = silence_limit};
     for (unsigned first = 0; first < options.connections; first += batch) {
         unsigned end = first + batch < options.connections ? first + batch : options.connections;
@@ -184,7 +218,7 @@ static void open_all(void)
             struct client *client = &clients[i];
             client->socket = bound_socket(i);
             setsockopt(client->socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-            if (connect(client->socket, (struct sockaddr *)&address, sizeof address) != 0)
+            if (connect(client->socket, &server_name.any, server_name_size) != 0)
                 fail("connect", i, errno);
             greet(client, length);
         }
@@ -451,7 +485,6 @@ static void run_echo(void)
 
 static const char *const accept_steps[] = {"connect", "send", "recv"};
 static unsigned char *accept_echoes;
-static struct sockaddr_in accept_address;
 
 static void link_step(struct client *client, unsigned step, struct io_uring_sqe request)
 {
@@ -472,8 +505,8 @@ static void open_one(struct client *client)
     if (io_uring_sq_space_left(&ring) < 3)
         io_uring_submit(&ring);  // a chain must not be cut in two
     link_step(client, 0, (struct io_uring_sqe){.opcode = IORING_OP_CONNECT,
-                                               .addr = (uint64_t)(uintptr_t)&accept_address,
-                                               .off = sizeof accept_address});
+                                               .addr = (uint64_t)(uintptr_t)&server_name,
+                                               .off = server_name_size});
     link_step(client, 1, (struct io_uring_sqe){
                              .opcode = IORING_OP_SEND,
                              .addr = (uint64_t)(uintptr_t)(pattern + client->send_at),
@@ -504,7 +537,6 @@ static void on_accept_step(const struct io_uring_cqe *completion)
 static void run_accept(void)
 {
     set_up_ring();
-    accept_address = loopback(0, options.port);
     accept_echoes = malloc((size_t)options.connections * options.size);
     if (!accept_echoes)
         fail("malloc", 0, ENOMEM);
@@ -555,9 +587,10 @@ static void run_idle(void)
 
 static _Noreturn void usage(void)
 {
-    fprintf(stderr, "usage: load --port PORT [--mode echo|udp|accept|idle] [--connections N]\n"
-                    "            [--size BYTES] [--seconds S] [--warm-up S] [--messages N]\n"
-                    "            [--until-closed] [--pid SERVER]\n");
+    fprintf(stderr, "usage: load --port PORT|--unix PATH|--unix @NAME "
+                    "[--mode echo|udp|accept|idle]\n"
+                    "            [--connections N] [--size BYTES] [--seconds S] [--warm-up S]\n"
+                    "            [--messages N] [--until-closed] [--pid SERVER]\n");
     exit(1);
 }
 
@@ -579,11 +612,13 @@ static void parse(int argc, char **argv)
         {"connections", required_argument, NULL, 'c'}, {"size", required_argument, NULL, 's'},
         {"seconds", required_argument, NULL, 'd'},  {"warm-up", required_argument, NULL, 'w'},
         {"messages", required_argument, NULL, 'n'}, {"pid", required_argument, NULL, 'P'},
-        {"until-closed", no_argument, NULL, 'u'},   {NULL, 0, NULL, 0},
+        {"until-closed", no_argument, NULL, 'u'},   {"unix", required_argument, NULL, 'U'},
+        {NULL, 0, NULL, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         switch (option) {
         case 'p': options.port = (uint16_t)number(optarg, 1, 65535); break;
+        case 'U': options.unix_address = optarg; break;
         case 'm': options.mode = optarg; break;
         case 'c': options.connections = (unsigned)number(optarg, 1, max_connections); break;
         case 's': options.size = (unsigned)number(optarg, 1, max_message); break;
@@ -595,7 +630,8 @@ static void parse(int argc, char **argv)
         default: usage();
         }
     }
-    if (options.port == 0 || optind != argc)
+    if ((options.port == 0) == (options.unix_address == NULL) || optind != argc ||
+        (options.unix_address && is_udp()))
         usage();
     measuring = options.until_closed;
 }
@@ -608,6 +644,7 @@ int main(int argc, char **argv)
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
+    set_server();
     fill_pattern();
     clients = calloc(options.connections, sizeof *clients);
     if (!clients)

@@ -1,6 +1,7 @@
 // The best hand-written epoll echo server: edge-triggered, one buffer for all connections.
 //
-//   raw_epoll PORT      echoes on 127.0.0.1:PORT until a signal ends it
+//   raw_epoll PORT        echoes on 127.0.0.1:PORT until a signal ends it
+//   raw_epoll unix:PATH   the same on a Unix socket; @NAME is one of the abstract namespace
 //
 // Both directions are registered once, at accept, so a message costs one recv(2) and one send(2)
 // and a share of one epoll_wait(2). What the peer does not take is kept on the heap, and nothing
@@ -148,11 +149,11 @@ static void on_event(struct connection *peer, uint32_t events)
 int main(int argc, char **argv)
 {
     if (argc != 2) {
-        fprintf(stderr, "usage: raw_epoll PORT\n");
+        fprintf(stderr, "usage: raw_epoll PORT|unix:PATH|unix:@NAME\n");
         return 1;
     }
     raise_descriptor_limit();
-    listener = listen_on_loopback(parse_port(argv[1]), SOCK_NONBLOCK);
+    listener = listen_at(argv[1], SOCK_NONBLOCK);
     poller = epoll_create1(EPOLL_CLOEXEC);
     if (poller < 0)
         fail("epoll_create1", errno);

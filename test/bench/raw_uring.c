@@ -1,6 +1,7 @@
 // The best hand-written io_uring echo server: the reference the library is measured against.
 //
-//   raw_uring PORT      echoes on 127.0.0.1:PORT until a signal ends it
+//   raw_uring PORT        echoes on 127.0.0.1:PORT until a signal ends it
+//   raw_uring unix:PATH   the same on a Unix socket; @NAME is one of the abstract namespace
 //
 // The fast way of one message costs one completion and one entry:
 //   * A multishot receive per connection takes a buffer of the shared ring when bytes arrive.
@@ -501,11 +502,11 @@ static void set_up_buffers(void)
 int main(int argc, char **argv)
 {
     if (argc != 2) {
-        fprintf(stderr, "usage: raw_uring PORT\n");
+        fprintf(stderr, "usage: raw_uring PORT|unix:PATH|unix:@NAME\n");
         return 1;
     }
     unsigned limit = raise_descriptor_limit();
-    listener = listen_on_loopback(parse_port(argv[1]), 0);
+    listener = listen_at(argv[1], 0);
     struct io_uring_params params = {
         .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
                  IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE,

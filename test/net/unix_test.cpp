@@ -408,10 +408,15 @@ TEST_CASE("an adopted listener leaves its file alone", "[net][unix]") {
     const std::string path = folder.file("a.sock");
     const unix_listener owner = unix_listener::listen(path);
     {
-        const unix_listener adopted(unique_fd(::fcntl(owner.descriptor(), F_DUPFD_CLOEXEC, 0)));
+        unique_fd inherited(::fcntl(owner.descriptor(), F_DUPFD_CLOEXEC, 0));
+        REQUIRE(::fcntl(inherited.get(), F_SETFL, 0) == 0);
+        const unix_listener adopted(std::move(inherited));
         CHECK(adopted.local_address() == path);
+        CHECK((::fcntl(adopted.descriptor(), F_GETFL) & O_NONBLOCK) != 0);
     }
     CHECK(exists(path));
+    const refusal closed = refused([] { const unix_listener none{unique_fd()}; });
+    CHECK(closed.code == std::errc::bad_file_descriptor);
 }
 
 // --- the end of a connection -----------------------------------------------------------------

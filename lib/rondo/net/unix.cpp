@@ -5,6 +5,7 @@
 #include <rondo/task/result.hpp>
 #include <rondo/task/sleep.hpp>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -41,6 +42,14 @@ unique_fd open_unix() {
     unique_fd made(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!made) throw_socket_error("socket", errno);
     return made;
+}
+
+unique_fd made_non_blocking(unique_fd descriptor) {
+    const int flags = ::fcntl(descriptor.get(), F_GETFL);
+    if (flags < 0 || ::fcntl(descriptor.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
+        throw_socket_error("fcntl", errno);
+    }
+    return descriptor;
 }
 
 void bind_unix(int descriptor, const unix_address& local) {

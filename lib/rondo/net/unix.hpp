@@ -32,6 +32,7 @@ struct unix_credentials {
 namespace detail {
 
 unique_fd open_unix();
+unique_fd made_non_blocking(unique_fd descriptor);
 void bind_unix(int descriptor, const unix_address& local);
 task<> connect_unix(receive_state& state, unix_address remote);
 
@@ -44,7 +45,7 @@ class unix_socket : public stream_socket {
 public:
     /// A closed socket: everything but assignment and destruction is misuse.
     unix_socket() noexcept = default;
-    /// Takes a connected (or new) descriptor, for instance a received one.
+    /// Takes a connected (or new) descriptor, non-blocking, for instance a released one.
     explicit unix_socket(detail::unique_fd descriptor) : stream_socket(std::move(descriptor)) {}
     /// Takes a connection that is known to be a Unix socket.
     explicit unix_socket(stream_socket&& connected) noexcept
@@ -106,8 +107,10 @@ class unix_listener : public stream_listener {
 public:
     /// A closed listener.
     unix_listener() noexcept = default;
-    /// Takes a listening descriptor, for instance a received one, and leaves its file alone.
-    explicit unix_listener(detail::unique_fd descriptor) : stream_listener(std::move(descriptor)) {}
+    /// Takes a listening descriptor, for instance a received or inherited one, makes it
+    /// non-blocking, and leaves its file alone. Throws socket_error.
+    explicit unix_listener(detail::unique_fd descriptor)
+        : stream_listener(detail::made_non_blocking(std::move(descriptor))) {}
     unix_listener(unix_listener&&) noexcept = default;
     unix_listener& operator=(unix_listener&& other) noexcept {
         file_ = std::move(other.file_);  // first: the old file goes while its socket is open

@@ -11,6 +11,7 @@
 #include <support/raw_peer.hpp>
 #include <support/receiving.hpp>
 #include <support/tcp_pair.hpp>
+#include <support/transport.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
@@ -52,7 +53,7 @@ run_options without(feature missing) {
 }
 
 // Reads one message of the peer, after which the request stays armed.
-task<> arm(tcp_socket& socket, raw_peer& peer) {
+task<> arm(stream_socket& socket, raw_peer& peer) {
     peer.send("arm");
     const std::string got = co_await read_exactly(socket, 3);
     CHECK(got == "arm");
@@ -64,7 +65,7 @@ struct reader_outcome {
     std::error_code error;
     std::string text;
 };
-task<> read_once(tcp_socket& socket, reader_outcome& outcome) {
+task<> read_once(stream_socket& socket, reader_outcome& outcome) {
     auto received = co_await as_result(socket.recv());
     if (received) {
         outcome.text = received->text();
@@ -81,7 +82,7 @@ task<bool> all_buffers_are_back() {
 }
 
 // Sends until neither side's socket buffer takes more and the receiver has stopped taking.
-task<std::string> fill(raw_peer& peer, tcp_socket& receiver) {
+task<std::string> fill(raw_peer& peer, stream_socket& receiver) {
     std::string sent;
     for (int full = 0; full < 100;) {
         const std::string next = pattern(65536, 0, sent.size());
@@ -98,9 +99,10 @@ task<std::string> fill(raw_peer& peer, tcp_socket& receiver) {
 // --- idle and armed --------------------------------------------------------------------------
 
 TEST_CASE("a socket has nothing in the kernel before its first recv()",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         CHECK(pair.socket.state().current_phase() == phase::idle);
         CHECK_FALSE(pair.socket.state().in_use());
         pair.peer.send("hello");
@@ -111,8 +113,9 @@ TEST_CASE("a socket has nothing in the kernel before its first recv()",
 
 TEST_CASE("a recv() that waits keeps one request armed over many arrivals",
           "[io][receive_state]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         scheduler& here = co_await this_scheduler();
         if (!here.carrier().has(feature::multishot_recv)) SKIP("the engine has no multishot");
         co_await arm(pair.socket, pair.peer);
@@ -128,9 +131,10 @@ TEST_CASE("a recv() that waits keeps one request armed over many arrivals",
 }
 
 TEST_CASE("data that arrives while nobody reads is there for the next recv()",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         pair.peer.send("while nobody reads");
         co_await some_turns();
@@ -140,9 +144,10 @@ TEST_CASE("data that arrives while nobody reads is there for the next recv()",
 }
 
 TEST_CASE("the end of the stream while armed is told after the data, and told again",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         pair.peer.send("last");
         pair.peer.finish();
@@ -163,9 +168,10 @@ TEST_CASE("the end of the stream while armed is told after the data, and told ag
     });
 }
 
-TEST_CASE("a waiting reader is woken by the end of the stream", "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+TEST_CASE("a waiting reader is woken by the end of the stream", "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         reader_outcome outcome;
         co_await with_task_group([&](task_group& group) -> task<> {
             group.spawn([&]() -> task<> { co_await read_once(pair.socket, outcome); });
@@ -277,9 +283,10 @@ TEST_CASE("a reset is thrown again by every later recv", "[io][receive_state][tc
 // --- buffers run out -------------------------------------------------------------------------
 
 TEST_CASE("a pool that was found empty grows, and the waiting reader gets its data",
-          "[io][receive_state][tcp]") {
-    rondo::run(with_pool(1, 8), []() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    rondo::run(with_pool(1, 8), [over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         scheduler& here = co_await this_scheduler();
         if (!here.buffers().usable()) SKIP("the engine has no buffer rings");
         std::vector<chunk> held;
@@ -304,10 +311,11 @@ TEST_CASE("a pool that was found empty grows, and the waiting reader gets its da
 }
 
 TEST_CASE("data that finds no buffer while nobody reads waits in the kernel",
-          "[io][receive_state][tcp]") {
-    rondo::run(with_pool(1, 1), []() -> task<> {
-        raw_pair first = connected_to_raw_peer();
-        raw_pair second = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    rondo::run(with_pool(1, 1), [over]() -> task<> {
+        raw_stream_pair first = connected_to_raw_peer(over);
+        raw_stream_pair second = connected_to_raw_peer(over);
         co_await arm(second.socket, second.peer);
         first.peer.send("holds the only buffer");
         const chunk held = co_await first.socket.recv();
@@ -357,10 +365,11 @@ TEST_CASE("a pool at its cap leaves a copying receive to go on with", "[io][rece
 }
 
 TEST_CASE("a cancelled reader leaves its copying receive to the next one",
-          "[io][receive_state][tcp]") {
-    rondo::run(with_pool(1, 1), []() -> task<> {
-        raw_pair first = connected_to_raw_peer();
-        raw_pair second = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    rondo::run(with_pool(1, 1), [over]() -> task<> {
+        raw_stream_pair first = connected_to_raw_peer(over);
+        raw_stream_pair second = connected_to_raw_peer(over);
         first.peer.send("held");
         const chunk held = co_await first.socket.recv();
         reader_outcome outcome;
@@ -386,6 +395,7 @@ TEST_CASE("a cancelled reader leaves its copying receive to the next one",
 // --- the multishot ends early ----------------------------------------------------------------
 
 TEST_CASE("a multishot that ends early is armed again and loses nothing", "[io][receive_state]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
     run_options options;
     options.make_engine = [](const engine_options& queues) -> std::unique_ptr<engine> {
         testing::fault_plan plan;
@@ -393,8 +403,8 @@ TEST_CASE("a multishot that ends early is armed again and loses nothing", "[io][
         return std::make_unique<testing::faulty_engine>(
             make_engine(engine_kind::automatic, queues), plan, queues);
     };
-    rondo::run(options, []() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+    rondo::run(options, [over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         scheduler& here = co_await this_scheduler();
         if (!here.carrier().has(feature::multishot_recv)) SKIP("the engine has no multishot");
         const auto entries = here.stats().entries;
@@ -412,9 +422,10 @@ TEST_CASE("a multishot that ends early is armed again and loses nothing", "[io][
 // --- the reader is cancelled -----------------------------------------------------------------
 
 TEST_CASE("a cancelled reader leaves the request armed, and what comes later is delivered",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         for (int i = 0; i < 10; ++i) {
             reader_outcome outcome;
             cancel_scope scope;
@@ -435,9 +446,10 @@ TEST_CASE("a cancelled reader leaves the request armed, and what comes later is 
 }
 
 TEST_CASE("a recv() in a cancelled scope takes nothing of what has arrived",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         pair.peer.send("kept");
         co_await some_turns();
@@ -454,9 +466,10 @@ TEST_CASE("a recv() in a cancelled scope takes nothing of what has arrived",
 // --- the bound -------------------------------------------------------------------------------
 
 TEST_CASE("a slow consumer stops the receive, its sender blocks, and nothing is lost",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         pair.socket.set(receive_buffer{65536});
         co_await arm(pair.socket, pair.peer);
         const std::string sent = co_await fill(pair.peer, pair.socket);
@@ -477,8 +490,9 @@ TEST_CASE("a slow consumer stops the receive, its sender blocks, and nothing is 
 
 TEST_CASE("without multishot each arrival is asked for, and none is lost",
           "[io][receive_state]") {
-    rondo::run(without(feature::multishot_recv), []() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    rondo::run(without(feature::multishot_recv), [over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         std::string got;
         for (std::size_t i = 0; i < 20; ++i) {
             pair.peer.send(pattern(50, 0, i * 50));
@@ -492,8 +506,9 @@ TEST_CASE("without multishot each arrival is asked for, and none is lost",
 
 TEST_CASE("many chunks left unread stop the receive where the kernel knows no limit",
           "[io][receive_state]") {
-    rondo::run(without(feature::receive_limit), []() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    rondo::run(without(feature::receive_limit), [over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         std::size_t most = 0;
         std::string sent;
@@ -514,16 +529,17 @@ TEST_CASE("many chunks left unread stop the receive where the kernel knows no li
 
 // --- the socket moves or dies ----------------------------------------------------------------
 
-TEST_CASE("a socket moved while armed goes on receiving", "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+TEST_CASE("a socket moved while armed goes on receiving", "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
-        tcp_socket second = std::move(pair.socket);
+        stream_socket second = std::move(pair.socket);
         CHECK_FALSE(pair.socket.is_open());
         pair.peer.send("to the second");
         const std::string got = co_await read_exactly(second, 13);
         CHECK(got == "to the second");
-        tcp_socket third;
+        stream_socket third;
         third = std::move(second);
         pair.peer.send("to the third");
         co_await some_turns();
@@ -533,12 +549,13 @@ TEST_CASE("a socket moved while armed goes on receiving", "[io][receive_state][t
 }
 
 TEST_CASE("a socket destroyed while armed closes its descriptor, and the peer sees the end",
-          "[io][receive_state][tcp]") {
-    raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    raw_stream_pair pair = connected_to_raw_peer(over);
     const int descriptor = pair.socket.descriptor();
     test::run([&]() -> task<> {
         co_await arm(pair.socket, pair.peer);
-        pair.socket = tcp_socket();
+        pair.socket = stream_socket();
         CHECK(pair.peer.at_end());
         const bool closed = co_await eventually([&] { return !is_open(descriptor); });
         CHECK(closed);
@@ -546,11 +563,12 @@ TEST_CASE("a socket destroyed while armed closes its descriptor, and the peer se
 }
 
 TEST_CASE("run() returns only when a socket destroyed while armed is closed",
-          "[io][receive_state][tcp]") {
-    raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    raw_stream_pair pair = connected_to_raw_peer(over);
     const int descriptor = pair.socket.descriptor();
     test::run([&]() -> task<> {
-        tcp_socket socket = std::move(pair.socket);
+        stream_socket socket = std::move(pair.socket);
         co_await arm(socket, pair.peer);
     });
     CHECK_FALSE(is_open(descriptor));
@@ -558,9 +576,10 @@ TEST_CASE("run() returns only when a socket destroyed while armed is closed",
 }
 
 TEST_CASE("chunks undelivered when the socket is destroyed are given back",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         for (int i = 0; i < 3; ++i) {
             pair.peer.send("undelivered");
@@ -568,20 +587,21 @@ TEST_CASE("chunks undelivered when the socket is destroyed are given back",
         }
         scheduler& here = co_await this_scheduler();
         if (!faulty()) CHECK(here.stats().buffers_held > 0);
-        pair.socket = tcp_socket();
+        pair.socket = stream_socket();
         const bool back = co_await all_buffers_are_back();
         CHECK(back);
     });
 }
 
 TEST_CASE("data on its way when the socket is destroyed is given back too",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         const int descriptor = pair.socket.descriptor();
         pair.peer.send(pattern(50'000));  // not reaped yet
-        pair.socket = tcp_socket();
+        pair.socket = stream_socket();
         const bool closed = co_await eventually([&] { return !is_open(descriptor); });
         CHECK(closed);
         const bool back = co_await all_buffers_are_back();
@@ -590,8 +610,9 @@ TEST_CASE("data on its way when the socket is destroyed is given back too",
 }
 
 TEST_CASE("a socket destroyed while a receive copies is closed", "[io][receive_state]") {
-    rondo::run(without(feature::buffer_ring), []() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    rondo::run(without(feature::buffer_ring), [over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         reader_outcome outcome;
         cancel_scope scope;
@@ -607,7 +628,7 @@ TEST_CASE("a socket destroyed while a receive copies is closed", "[io][receive_s
         CHECK(pair.socket.state().current_phase() == phase::copying);
         const int descriptor = pair.socket.descriptor();
         pair.peer.send("nobody will read this");
-        pair.socket = tcp_socket();
+        pair.socket = stream_socket();
         const bool closed = co_await eventually([&] { return !is_open(descriptor); });
         CHECK(closed);
     });
@@ -615,7 +636,8 @@ TEST_CASE("a socket destroyed while a receive copies is closed", "[io][receive_s
 
 TEST_CASE("a copying receive is released, stopped and kept as an armed one",
           "[io][receive_state]") {
-    raw_pair pair = connected_to_raw_peer();
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    raw_stream_pair pair = connected_to_raw_peer(over);
     rondo::run(without(feature::buffer_ring), [&]() -> task<> {
         co_await arm(pair.socket, pair.peer);
         cancel_scope scope;
@@ -629,7 +651,7 @@ TEST_CASE("a copying receive is released, stopped and kept as an armed one",
         });
         released_socket released = co_await pair.socket.release();
         CHECK(released.received.empty());
-        pair.socket = tcp_socket(std::move(released.descriptor));
+        pair.socket = stream_socket(std::move(released.descriptor));
         pair.peer.send(pattern(1000));
         const std::string head = co_await read_exactly_into_buffer(pair.socket, 10, 10);
         CHECK(head == pattern(10));
@@ -662,8 +684,9 @@ TEST_CASE("a copying receive is released, stopped and kept as an armed one",
 
 TEST_CASE("without buffer rings the two ways to receive mix all the same",
           "[io][receive_state]") {
-    rondo::run(without(feature::buffer_ring), []() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    rondo::run(without(feature::buffer_ring), [over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         const std::string data = pattern(100'000);
         std::string got;
         std::string buffer(3000, '\0');
@@ -682,14 +705,15 @@ TEST_CASE("without buffer rings the two ways to receive mix all the same",
 }
 
 TEST_CASE("a socket destroyed while its receive is being stopped is closed once",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         const int descriptor = pair.socket.descriptor();
         pair.socket.state().stop();
         pair.peer.send("too late");
-        pair.socket = tcp_socket();
+        pair.socket = stream_socket();
         const bool closed = co_await eventually([&] { return !is_open(descriptor); });
         CHECK(closed);
         const bool back = co_await all_buffers_are_back();
@@ -698,9 +722,10 @@ TEST_CASE("a socket destroyed while its receive is being stopped is closed once"
 }
 
 TEST_CASE("a reader that comes while the receive is being stopped has it armed again",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         for (int i = 0; i < 10; ++i) {
             co_await arm(pair.socket, pair.peer);
             pair.socket.state().stop();
@@ -719,8 +744,9 @@ TEST_CASE("a reader that comes while the receive is being stopped has it armed a
 // --- the scheduler ends ----------------------------------------------------------------------
 
 TEST_CASE("what has arrived undelivered is read on the next scheduler, in order",
-          "[io][receive_state][tcp]") {
-    raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    raw_stream_pair pair = connected_to_raw_peer(over);
     test::run([&]() -> task<> {
         co_await arm(pair.socket, pair.peer);
         for (std::size_t i = 0; i < 3; ++i) {
@@ -743,8 +769,9 @@ TEST_CASE("what has arrived undelivered is read on the next scheduler, in order"
 }
 
 TEST_CASE("what a scheduler kept can be read by recv(buffer) and recv() in turn",
-          "[io][receive_state][tcp]") {
-    raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    raw_stream_pair pair = connected_to_raw_peer(over);
     test::run([&]() -> task<> {
         co_await arm(pair.socket, pair.peer);
         pair.peer.send(pattern(500));
@@ -759,8 +786,9 @@ TEST_CASE("what a scheduler kept can be read by recv(buffer) and recv() in turn"
 }
 
 TEST_CASE("the end of the stream that a scheduler has seen is told on the next one",
-          "[io][receive_state][tcp]") {
-    raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    raw_stream_pair pair = connected_to_raw_peer(over);
     test::run([&]() -> task<> {
         co_await arm(pair.socket, pair.peer);
         pair.peer.send("last");
@@ -774,23 +802,26 @@ TEST_CASE("the end of the stream that a scheduler has seen is told on the next o
 }
 
 TEST_CASE("a socket destroyed after its scheduler has ended is closed at once",
-          "[io][receive_state][tcp]") {
-    raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    raw_stream_pair pair = connected_to_raw_peer(over);
     test::run([&]() -> task<> {
         co_await arm(pair.socket, pair.peer);
         pair.peer.send("kept");
         co_await some_turns();
     });
     const int descriptor = pair.socket.descriptor();
-    pair.socket = tcp_socket();
+    pair.socket = stream_socket();
     CHECK_FALSE(is_open(descriptor));
 }
 
 // --- release() -------------------------------------------------------------------------------
 
-TEST_CASE("release() while armed gives the descriptor and no bytes", "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+TEST_CASE("release() while armed gives the descriptor and no bytes",
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         const int descriptor = pair.socket.descriptor();
         released_socket released = co_await pair.socket.release();
@@ -799,16 +830,17 @@ TEST_CASE("release() while armed gives the descriptor and no bytes", "[io][recei
         CHECK_FALSE(pair.socket.is_open());
         // It is connected still, and no request takes what comes now.
         pair.peer.send("direct");
-        tcp_socket again(std::move(released.descriptor));
+        stream_socket again(std::move(released.descriptor));
         const std::string got = co_await read_exactly(again, 6);
         CHECK(got == "direct");
     });
 }
 
 TEST_CASE("release() gives what has arrived unread, less what was read",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         pair.peer.send(pattern(300));
         co_await some_turns();
@@ -820,7 +852,7 @@ TEST_CASE("release() gives what has arrived unread, less what was read",
         std::string got(reinterpret_cast<const char*>(released.received.data()),
                         released.received.size());
         // What was not received yet is in the kernel, behind it.
-        tcp_socket again(std::move(released.descriptor));
+        stream_socket again(std::move(released.descriptor));
         const std::string rest = co_await read_exactly(again, 593 - got.size());
         got += rest;
         CHECK(got == pattern(593, 0, 7));
@@ -830,16 +862,17 @@ TEST_CASE("release() gives what has arrived unread, less what was read",
 }
 
 TEST_CASE("release() while the receive is being stopped waits for its end",
-          "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         pair.socket.state().stop();
         pair.peer.send("kept");
         released_socket released = co_await pair.socket.release();
         std::string got(reinterpret_cast<const char*>(released.received.data()),
                         released.received.size());
-        tcp_socket again(std::move(released.descriptor));
+        stream_socket again(std::move(released.descriptor));
         const std::string rest = co_await read_exactly(again, 4 - got.size());
         got += rest;
         CHECK(got == "kept");
@@ -867,10 +900,11 @@ TEST_CASE("release() tells of a reset that nobody has read", "[io][receive_state
 }
 
 TEST_CASE("release() of a connection that was not reset tells no error",
-          "[io][receive_state][tcp]") {
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
     const bool ended = GENERATE(false, true);
     test::run([&]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         pair.peer.send("unread");
         if (ended) pair.peer.finish();
@@ -880,9 +914,11 @@ TEST_CASE("release() of a connection that was not reset tells no error",
     });
 }
 
-TEST_CASE("release() of a socket that was never used is immediate", "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+TEST_CASE("release() of a socket that was never used is immediate",
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         const int descriptor = pair.socket.descriptor();
         const released_socket released = co_await pair.socket.release();
         CHECK(released.descriptor.get() == descriptor);
@@ -892,9 +928,11 @@ TEST_CASE("release() of a socket that was never used is immediate", "[io][receiv
 
 // --- two ways to receive ---------------------------------------------------------------------
 
-TEST_CASE("recv(buffer) takes a part of a chunk and recv() the rest", "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+TEST_CASE("recv(buffer) takes a part of a chunk and recv() the rest",
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         pair.peer.send("0123456789");
         std::string got = co_await read_exactly_into_buffer(pair.socket, 4, 3);
@@ -905,8 +943,9 @@ TEST_CASE("recv(buffer) takes a part of a chunk and recv() the rest", "[io][rece
 }
 
 TEST_CASE("recv(buffer) gathers what several chunks have brought", "[io][receive_state]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         co_await arm(pair.socket, pair.peer);
         std::size_t chunks = 0;
         for (; chunks < 3; ++chunks) {
@@ -925,9 +964,10 @@ TEST_CASE("recv(buffer) gathers what several chunks have brought", "[io][receive
 }
 
 TEST_CASE("recv() and recv(buffer) mix in any order without reordering",
-          "[io][receive_state][tcp]") {
-    rondo::run(with_pool(2, 4, 1024), []() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    rondo::run(with_pool(2, 4, 1024), [over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         std::minstd_rand random(20240217);
         const std::string data = pattern(300'000);
         std::string got;
@@ -957,9 +997,10 @@ TEST_CASE("recv() and recv(buffer) mix in any order without reordering",
     });
 }
 
-TEST_CASE("recv() into no room returns 0 at once, armed or not", "[io][receive_state][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+TEST_CASE("recv() into no room returns 0 at once, armed or not", "[io][receive_state][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         const std::size_t before = co_await pair.socket.recv(std::span<std::byte>());
         CHECK(before == 0);
         co_await arm(pair.socket, pair.peer);

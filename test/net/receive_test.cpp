@@ -12,8 +12,10 @@
 #include <support/harness.hpp>
 #include <support/raw_peer.hpp>
 #include <support/receiving.hpp>
+#include <support/transport.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <string>
 #include <utility>
@@ -79,9 +81,10 @@ TEST_CASE("recv(buffer) of a reset connection throws with verb and what to check
     });
 }
 
-TEST_CASE("recv(buffer) never writes beyond what it returns", "[net][receive][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+TEST_CASE("recv(buffer) never writes beyond what it returns", "[net][receive][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         const std::string data = pattern(1000);
         pair.peer.send(data);
         std::string got;
@@ -100,9 +103,10 @@ TEST_CASE("recv(buffer) never writes beyond what it returns", "[net][receive][tc
 }
 
 TEST_CASE("bytes that come with the deadline are delivered by one or the next receive",
-          "[net][receive][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+          "[net][receive][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         std::string got;
         std::size_t sent = 0;
         const int rounds = faulty() ? 300 : 3000;
@@ -126,10 +130,12 @@ TEST_CASE("bytes that come with the deadline are delivered by one or the next re
     });
 }
 
-TEST_CASE("both branches of when_any that receive keep what they got", "[net][receive][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair first = connected_to_raw_peer();
-        raw_pair second = connected_to_raw_peer();
+TEST_CASE("both branches of when_any that receive keep what they got",
+          "[net][receive][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair first = connected_to_raw_peer(over);
+        raw_stream_pair second = connected_to_raw_peer(over);
         std::string got_first;
         std::string got_second;
         for (std::size_t i = 0; i < 100; ++i) {
@@ -149,9 +155,10 @@ TEST_CASE("both branches of when_any that receive keep what they got", "[net][re
     });
 }
 
-TEST_CASE("a task that always finds data lets others run", "[net][receive][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+TEST_CASE("a task that always finds data lets others run", "[net][receive][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         pair.peer.send("arm");
         const std::string armed = co_await read_exactly(pair.socket, 3);
         CHECK(armed == "arm");

@@ -10,8 +10,10 @@
 #include <support/raw_peer.hpp>
 #include <support/receiving.hpp>
 #include <support/tcp_pair.hpp>
+#include <support/transport.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <array>
 #include <span>
@@ -27,7 +29,7 @@ using namespace std::string_literals;
 namespace {
 
 // Reads `size` bytes of stream 0 while others send; returns how many were wrong.
-task<std::size_t> count_wrong(tcp_socket& from, std::size_t size) {
+task<std::size_t> count_wrong(stream_socket& from, std::size_t size) {
     std::size_t received = 0;
     std::size_t wrong = 0;
     while (received < size) {
@@ -40,9 +42,11 @@ task<std::size_t> count_wrong(tcp_socket& from, std::size_t size) {
 
 }  // namespace
 
-TEST_CASE("send takes whatever holds bytes; a literal goes without its NUL", "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("send takes whatever holds bytes; a literal goes without its NUL",
+          "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         co_await pair.a.send("literal,");
         co_await pair.a.send(std::string_view("view,"));
         const std::string string = "string\0,"s;
@@ -56,9 +60,10 @@ TEST_CASE("send takes whatever holds bytes; a literal goes without its NUL", "[n
     });
 }
 
-TEST_CASE("a chunk is sent on as it came", "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("a chunk is sent on as it came", "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         co_await pair.a.send("there and back");
         std::size_t echoed = 0;
         while (echoed < 14) {
@@ -71,9 +76,10 @@ TEST_CASE("a chunk is sent on as it came", "[net][send][tcp]") {
     });
 }
 
-TEST_CASE("sending nothing completes and sends nothing", "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("sending nothing completes and sends nothing", "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         for (int i = 0; i < 100; ++i) {
             co_await pair.a.send("");
             co_await pair.a.send(std::span<const const_buffer>());
@@ -86,9 +92,10 @@ TEST_CASE("sending nothing completes and sends nothing", "[net][send][tcp]") {
     });
 }
 
-TEST_CASE("several buffers are sent as if they were one", "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("several buffers are sent as if they were one", "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         const std::string body = "body";
         co_await pair.a.send("head", "", body, std::string_view("!"));
         const std::string got = co_await read_exactly(pair.b, 9);
@@ -96,9 +103,10 @@ TEST_CASE("several buffers are sent as if they were one", "[net][send][tcp]") {
     });
 }
 
-TEST_CASE("any number of buffers is sent, empty ones among them", "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("any number of buffers is sent, empty ones among them", "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         for (const std::size_t count : {1u, 15u, 16u, 17u, 32u, 33u, 100u}) {
             std::vector<std::string> parts;
             std::string expected;
@@ -115,9 +123,10 @@ TEST_CASE("any number of buffers is sent, empty ones among them", "[net][send][t
 }
 
 TEST_CASE("a gather send larger than the socket buffers goes on where it stopped",
-          "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await narrow_pair();
+          "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await narrow_pair(over);
         const std::size_t parts = 40;
         const std::size_t part = faulty() ? 3'001 : 30'001;
         const std::string data = pattern(parts * part);
@@ -148,9 +157,10 @@ TEST_CASE("64 MiB are sent by one send", "[net][send]") {
 }
 
 TEST_CASE("a large send to a slow reader is all there, through narrow buffers",
-          "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await narrow_pair();
+          "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await narrow_pair(over);
         const std::string data = pattern(faulty() ? 100'000 : 1'000'000);
         bool sent = false;
         co_await with_task_group([&](task_group& group) -> task<> {
@@ -167,9 +177,10 @@ TEST_CASE("a large send to a slow reader is all there, through narrow buffers",
     });
 }
 
-TEST_CASE("send_some returns how much the kernel took", "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await narrow_pair();
+TEST_CASE("send_some returns how much the kernel took", "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await narrow_pair(over);
         const std::string data = pattern(1'000'000);
         const std::size_t first = co_await pair.a.send_some(data);
         CHECK(first > 0);
@@ -193,9 +204,10 @@ TEST_CASE("send_some returns how much the kernel took", "[net][send][tcp]") {
 }
 
 TEST_CASE("a cancelled send tells how much went out, and exactly that arrives",
-          "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await narrow_pair();
+          "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await narrow_pair(over);
         const std::string data = pattern(10'000'000);
         std::size_t transferred = 0;
         bool cancelled = false;
@@ -222,9 +234,10 @@ TEST_CASE("a cancelled send tells how much went out, and exactly that arrives",
 }
 
 TEST_CASE("a cancelled gather send tells how much went out, and exactly that arrives",
-          "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await narrow_pair();
+          "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await narrow_pair(over);
         const std::string data = pattern(4'000'000);
         std::vector<const_buffer> buffers;
         buffers.push_back(std::string_view(data).substr(0, 1'000'000));
@@ -295,9 +308,10 @@ TEST_CASE("a send that waits is ended by the peer's reset, and tells what went o
     });
 }
 
-TEST_CASE("a send in a cancelled scope sends nothing", "[net][send][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("a send in a cancelled scope sends nothing", "[net][send][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         cancel_scope scope;
         scope.cancel();
         for (int i = 0; i < 3; ++i) {

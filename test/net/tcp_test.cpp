@@ -13,8 +13,10 @@
 #include <support/raw_peer.hpp>
 #include <support/receiving.hpp>
 #include <support/tcp_pair.hpp>
+#include <support/transport.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -213,9 +215,10 @@ TEST_CASE("remote_endpoint() of a socket without a connection throws", "[net][tc
     CHECK(error == std::errc::not_connected);
 }
 
-TEST_CASE("recv(buffer) returns what came, and 0 after the peer shuts down", "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("recv(buffer) returns what came, and 0 after the peer shuts down", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         co_await pair.a.send("hello");
         const std::string got = co_await read_exactly_into_buffer(pair.b, 5, 64);
         CHECK(got == "hello");
@@ -226,9 +229,10 @@ TEST_CASE("recv(buffer) returns what came, and 0 after the peer shuts down", "[n
     });
 }
 
-TEST_CASE("recv(buffer) leaves no request and no buffer behind", "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("recv(buffer) leaves no request and no buffer behind", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         co_await pair.a.send("hello");
         const std::string got = co_await read_exactly_into_buffer(pair.b, 5, 5);
         CHECK(got == "hello");
@@ -239,9 +243,10 @@ TEST_CASE("recv(buffer) leaves no request and no buffer behind", "[net][tcp]") {
 }
 
 TEST_CASE("recv() returns a true chunk with the bytes, and a false one after the peer shuts down",
-          "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+          "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         co_await pair.a.send("hello");
         const std::string got = co_await read_exactly(pair.b, 5);
         CHECK(got == "hello");
@@ -252,9 +257,10 @@ TEST_CASE("recv() returns a true chunk with the bytes, and a false one after the
     });
 }
 
-TEST_CASE("a cancelled recv(buffer) loses nothing", "[net][tcp]") {
-    test::run([]() -> task<> {
-        raw_pair pair = connected_to_raw_peer();
+TEST_CASE("a cancelled recv(buffer) loses nothing", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(over);
         std::string got;
         std::size_t sent = 0;
         for (int i = 0; i < 50; ++i) {
@@ -278,9 +284,10 @@ TEST_CASE("a cancelled recv(buffer) loses nothing", "[net][tcp]") {
     });
 }
 
-TEST_CASE("a receive and a send overlap on one socket", "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("a receive and a send overlap on one socket", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         const std::string there = pattern(3'000'000, 1);
         const std::string back = pattern(3'000'000, 2);
         co_await with_task_group([&](task_group& group) -> task<> {
@@ -296,8 +303,10 @@ TEST_CASE("a receive and a send overlap on one socket", "[net][tcp]") {
     });
 }
 
-TEST_CASE("a chunk outlives its scheduler, and to_owned() keeps the bytes anywhere", "[net][tcp]") {
-    raw_pair pair = connected_to_raw_peer();
+TEST_CASE("a chunk outlives its scheduler, and to_owned() keeps the bytes anywhere",
+          "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    raw_stream_pair pair = connected_to_raw_peer(over);
     chunk kept;
     chunk owned;
     test::run([&]() -> task<> {
@@ -315,9 +324,10 @@ TEST_CASE("a chunk outlives its scheduler, and to_owned() keeps the bytes anywhe
     CHECK(owned);
 }
 
-TEST_CASE("bytes in a vector are sent as they are, alone and with others", "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("bytes in a vector are sent as they are, alone and with others", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         const std::string text = pattern(100);
         const auto bytes = std::as_bytes(std::span(text));
         std::vector<std::byte> data(bytes.begin(), bytes.end());
@@ -331,9 +341,10 @@ TEST_CASE("bytes in a vector are sent as they are, alone and with others", "[net
     });
 }
 
-TEST_CASE("receiving into no room again and again lets others run", "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("receiving into no room again and again lets others run", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         bool other_ended = false;
         const auto other = [&]() -> task<> {
             for (int i = 0; i < 10; ++i) co_await yield();
@@ -372,9 +383,10 @@ TEST_CASE("a reset connection's error names the peer it was connected to", "[net
 
 // --- shutdown --------------------------------------------------------------------------------
 
-TEST_CASE("shutdown(send) ends the stream there and leaves the way back open", "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("shutdown(send) ends the stream there and leaves the way back open", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         co_await pair.a.send("last words");
         pair.a.shutdown(shutdown_mode::send);
         const std::string got = co_await read_to_end(pair.b);
@@ -392,10 +404,11 @@ TEST_CASE("shutdown(send) ends the stream there and leaves the way back open", "
     });
 }
 
-TEST_CASE("shutdown(receive) delivers what was received, then the end", "[net][tcp]") {
-    test::run([]() -> task<> {
+TEST_CASE("shutdown(receive) delivers what was received, then the end", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
         for (const bool armed : {false, true}) {
-            raw_pair pair = connected_to_raw_peer();
+            raw_stream_pair pair = connected_to_raw_peer(over);
             if (armed) {
                 pair.peer.send("arm");
                 const std::string first = co_await read_exactly(pair.socket, 3);
@@ -413,9 +426,10 @@ TEST_CASE("shutdown(receive) delivers what was received, then the end", "[net][t
     });
 }
 
-TEST_CASE("shutdown(both) ends the stream at both ends", "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("shutdown(both) ends the stream at both ends", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         pair.a.shutdown(shutdown_mode::both);
         const std::string there = co_await read_to_end(pair.b);
         const std::string here = co_await read_to_end(pair.a);
@@ -438,10 +452,11 @@ TEST_CASE("shutdown of a socket without a connection throws", "[net][tcp]") {
 
 // --- close, release --------------------------------------------------------------------------
 
-TEST_CASE("close() cancels and joins what other tasks await", "[net][tcp]") {
-    test::run([]() -> task<> {
+TEST_CASE("close() cancels and joins what other tasks await", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
         for (const bool leased : {false, true}) {
-            tcp_pair pair = co_await narrow_pair();
+            stream_pair pair = co_await narrow_pair(over);
             const int descriptor = pair.a.descriptor();
             const std::string data = pattern(16'000'000);
             std::error_code received;
@@ -475,9 +490,10 @@ TEST_CASE("close() cancels and joins what other tasks await", "[net][tcp]") {
     });
 }
 
-TEST_CASE("close() delivers what was sent before it", "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("close() delivers what was sent before it", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         const std::string data = pattern(100'000);
         co_await pair.a.send(data);
         co_await pair.a.close();
@@ -486,9 +502,10 @@ TEST_CASE("close() delivers what was sent before it", "[net][tcp]") {
     });
 }
 
-TEST_CASE("close() closes in a cancelled scope too", "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("close() closes in a cancelled scope too", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         co_await pair.a.send("x");
         const std::string got = co_await read_exactly(pair.b, 1);  // armed from here on
         CHECK(got == "x");
@@ -500,8 +517,9 @@ TEST_CASE("close() closes in a cancelled scope too", "[net][tcp]") {
     });
 }
 
-TEST_CASE("a released socket goes on in another run()", "[net][tcp]") {
-    raw_pair pair = connected_to_raw_peer();
+TEST_CASE("a released socket goes on in another run()", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    raw_stream_pair pair = connected_to_raw_peer(over);
     released_socket released;
     test::run([&]() -> task<> {
         pair.peer.send("first, ");
@@ -515,7 +533,7 @@ TEST_CASE("a released socket goes on in another run()", "[net][tcp]") {
     std::string got(reinterpret_cast<const char*>(released.received.data()),
                     released.received.size());
     test::run([&]() -> task<> {
-        tcp_socket socket(std::move(released.descriptor));
+        stream_socket socket(std::move(released.descriptor));
         const std::string rest = co_await read_exactly(socket, 6 - got.size());
         got += rest;
         co_await socket.send("answer");
@@ -525,9 +543,10 @@ TEST_CASE("a released socket goes on in another run()", "[net][tcp]") {
     CHECK(got == "second");
 }
 
-TEST_CASE("release() joins what other tasks await", "[net][tcp]") {
-    test::run([]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+TEST_CASE("release() joins what other tasks await", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
         std::error_code received;
         co_await with_task_group([&](task_group& group) -> task<> {
             group.spawn([&]() -> task<> {
@@ -542,11 +561,12 @@ TEST_CASE("release() joins what other tasks await", "[net][tcp]") {
     });
 }
 
-TEST_CASE("sockets live over two successive run() calls", "[net][tcp]") {
-    tcp_socket a;
-    tcp_socket b;
+TEST_CASE("sockets live over two successive run() calls", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    stream_socket a;
+    stream_socket b;
     test::run([&]() -> task<> {
-        tcp_pair pair = co_await connected_pair();
+        stream_pair pair = co_await connected_pair(over);
         co_await pair.a.send("one");
         const std::string got = co_await read_exactly(pair.b, 3);
         CHECK(got == "one");

@@ -61,7 +61,7 @@ public:
     }
 
     /// The same on lease: returns the datagram in a buffer of the scheduler's, cut if it is longer
-    /// than one (16 KiB less 44 bytes, unless buffer_pool_options say otherwise). The first call
+    /// than one (buffer_pool_options; 16 KiB, less 16 bytes and the sender's name). The first call
     /// arms a receive that stays armed, also over a cancellation; what comes meanwhile is there
     /// for the next receive of either kind.
     detail::receive_datagram_operation<Address> recv_from() noexcept {

@@ -351,16 +351,36 @@ struct usage {
     const char* sentence;
     const char* where = "localhost:8000";
     const char* more = "";    ///< what may follow HOST:PORT
-    const char* option = "";  ///< what may precede it, and changes nothing
+    const char* option = "";  ///< what may stand beside them, and changes nothing
+    int* number = nullptr;    ///< unless it is followed by a number, which goes here
 };
 
 inline void print_help(const char* name, const usage& about) {
-    const std::string option = *about.option ? std::string("[") + about.option + "] " : "";
+    std::string option;
+    if (*about.option) {
+        option = std::string("[") + about.option + (about.number ? " NUMBER" : "") + "] ";
+    }
     std::printf(
         "%s\n\nusage: %s %s[HOST:PORT]%s%s\n\n"
-        "  HOST:PORT   default %s; :PORT is every address of this host\n"
-        "  -h, --help  prints this\n",
+        "  HOST:PORT   default %s; :PORT is every address of this host\n",
         about.sentence, name, option.c_str(), *about.more ? " " : "", about.more, about.where);
+    if (about.number) std::printf("  NUMBER      default %d\n", *about.number);
+    std::printf("  -h, --help  prints this\n");
+}
+
+/// Takes the option out of `arguments`, with its number.
+inline void take_option(std::vector<std::string>& arguments, const usage& about) {
+    auto found = std::find(arguments.begin(), arguments.end(), about.option);
+    if (!*about.option || found == arguments.end()) return;
+    found = arguments.erase(found);
+    if (!about.number) return;
+    const std::string text = found == arguments.end() ? "" : *found;
+    const char* last = text.data() + text.size();
+    const auto [end, error] = std::from_chars(text.data(), last, *about.number);
+    if (text.empty() || error != std::errc() || end != last) {
+        throw std::runtime_error(std::string(about.option) + " is followed by a number");
+    }
+    arguments.erase(found);
 }
 
 /// Calls `body(where, more)` with the arguments and prints what it throws as one line. Returns the
@@ -375,9 +395,7 @@ int run(int argc, char** argv, const usage& about, Body body) {
         return 0;
     }
     try {
-        if (!arguments.empty() && *about.option && arguments[0] == about.option) {
-            arguments.erase(arguments.begin());
-        }
+        take_option(arguments, about);
         std::string where = about.where;
         if (!arguments.empty()) {
             where = arguments[0];

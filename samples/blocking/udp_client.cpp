@@ -17,7 +17,6 @@
 
 namespace {
 
-constexpr int most_tries = 5;
 constexpr std::chrono::milliseconds first_delay{100};  // doubled for each try
 
 // 1. A socket for datagrams, 2. connected.
@@ -32,8 +31,8 @@ net::descriptor connect_to(const net::address& server) {
 
 class requester {
 public:
-    explicit requester(const std::string& where)
-        : where_(where), addresses_(net::resolve(where, SOCK_DGRAM)) {}
+    requester(const std::string& where, int most_tries)
+        : where_(where), most_tries_(most_tries), addresses_(net::resolve(where, SOCK_DGRAM)) {}
 
     // Tries the next address of the name where nobody is at one. Whoever has answered is kept.
     std::string ask(const std::string& message) {
@@ -55,7 +54,7 @@ private:
     std::string ask(int socket, const std::string& message) {
         auto delay = std::chrono::duration<double>(first_delay);
         const auto begin = net::steady::now();
-        for (int attempt = 1; attempt <= most_tries; ++attempt, delay *= 2) {
+        for (int attempt = 1; attempt <= most_tries_; ++attempt, delay *= 2) {
             if (attempt > 1) std::fprintf(stderr, "no answer, trying again\n");
             // 3. Send. 4. Receive.
             if (::send(socket, message.data(), message.size(), 0) < 0) net::fail("send");
@@ -69,7 +68,7 @@ private:
         const std::chrono::duration<double> passed = net::steady::now() - begin;
         char text[80];
         std::snprintf(text, sizeof text, ": no answer to %d tries in %.1f s; they were lost",
-                      most_tries, passed.count());
+                      most_tries_, passed.count());
         throw std::runtime_error(where_ + text);
     }
 
@@ -87,14 +86,15 @@ private:
     }
 
     std::string where_;
+    int most_tries_;
     std::vector<net::address> addresses_;
     std::minstd_rand random_{std::random_device()()};
     std::uniform_real_distribution<double> jitter_{0.75, 1.25};
 };
 
-void run(const std::string& where, std::vector<std::string> messages) {
+void run(const std::string& where, int most_tries, std::vector<std::string> messages) {
     if (messages.empty()) messages.emplace_back("Hello from UDP client!");
-    requester server(where);
+    requester server(where, most_tries);
     for (const std::string& each : messages) {
         net::print_line("Sending: ", each);
         net::print_line("Received: ", net::without_line_end(server.ask(each)));
@@ -104,7 +104,10 @@ void run(const std::string& where, std::vector<std::string> messages) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    int most_tries = 5;
     const net::usage about{"Sends each MESSAGE, or hello, as a datagram until it is answered.",
-                           "localhost:8000", "[MESSAGE...]"};
-    return net::run(argc, argv, about, run);
+                           "localhost:8000", "[MESSAGE...]", "--tries", &most_tries};
+    return net::run(argc, argv, about, [&](const std::string& where, const auto& messages) {
+        run(where, most_tries, messages);
+    });
 }

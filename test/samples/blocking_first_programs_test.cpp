@@ -54,13 +54,15 @@ struct first_server {
 };
 
 struct tcp_server : first_server {
-    explicit tcp_server(const std::string& where = "127.0.0.1:0")
-        : first_server("blocking/tcp_server", where, "Server is listening on ") {}
+    explicit tcp_server(const std::string& where = "127.0.0.1:0",
+                        const std::string& name = "blocking/tcp_server")
+        : first_server(name, where, "Server is listening on ") {}
 };
 
 struct udp_server : first_server {
-    explicit udp_server(const std::string& where = "127.0.0.1:0")
-        : first_server("blocking/udp_server", where, "UDP Server is listening on ") {}
+    explicit udp_server(const std::string& where = "127.0.0.1:0",
+                        const std::string& name = "blocking/udp_server")
+        : first_server(name, where, "UDP Server is listening on ") {}
 };
 
 // `('127.0.0.1', 52436)`
@@ -281,7 +283,7 @@ TEST_CASE("udp_client by hand sends again what was lost, and takes no late answe
 TEST_CASE("udp_client by hand tells what is lost from a server that is not there",
           "[samples][blocking]") {
     datagrams deaf;
-    program client({sample("blocking/udp_client"), deaf.name()});
+    program client({sample("blocking/udp_client"), "--tries", "3", deaf.name()});
     std::string nobody;
     {
         const datagrams closed;
@@ -293,8 +295,46 @@ TEST_CASE("udp_client by hand tells what is lost from a server that is not there
 
     const outcome lost = client.finish();
     CHECK(lost.out == "Sending: Hello from UDP client!\n");
-    CHECK(lost.err.find("udp_client: " + deaf.name() + ": no answer to 5 tries in ") !=
+    CHECK(lost.err.find("udp_client: " + deaf.name() + ": no answer to 3 tries in ") !=
           std::string::npos);
     CHECK(lost.err.ends_with(" s; they were lost\n"));
     CHECK(lost.exit_code == 1);
+}
+
+// These run on each engine: rondo is on one side.
+
+TEST_CASE("tcp_server and tcp_client talk with their twins by hand", "[samples]") {
+    const std::vector<std::string> names = {"tcp", "blocking/tcp"};
+    for (const std::string& side : names) {
+        const std::string other = side == names[0] ? names[1] : names[0];
+        CAPTURE(side);
+        tcp_server server("localhost:0", side + "_server");
+        const std::string where = "localhost:" + server.port;
+        const outcome talked = run_program({sample(other + "_client"), where, "one", "two"});
+        CHECK(talked.out == "Connecting to " + where +
+                                "\nReceived: Hello from server!\nReceived: Hello from server!"
+                                "\nConnection closed\n");
+        CHECK(talked.err.empty());
+        CHECK(server.process.read_line().starts_with("Connection from "));
+        CHECK(server.process.read_line() == "Received: one");
+        CHECK(server.process.read_line() == "Received: two");
+        CHECK(server.process.read_line() == "Connection closed");
+        server.check_end(SIGTERM);
+    }
+}
+
+TEST_CASE("udp_server and udp_client talk with their twins by hand", "[samples]") {
+    const std::vector<std::string> names = {"udp", "blocking/udp"};
+    for (const std::string& side : names) {
+        const std::string other = side == names[0] ? names[1] : names[0];
+        CAPTURE(side);
+        udp_server server("localhost:0", side + "_server");
+        const std::string where = "localhost:" + server.port;
+        const outcome talked = run_program({sample(other + "_client"), where, "one", "two"});
+        CHECK(talked.out ==
+              "Sending: one\nReceived: Hello from UDP server!\n"
+              "Sending: two\nReceived: Hello from UDP server!\n");
+        CHECK(talked.err.empty());
+        server.check_end(SIGTERM);
+    }
 }

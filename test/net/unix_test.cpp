@@ -21,6 +21,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -135,6 +136,24 @@ TEST_CASE("a Unix socket connects to a listener and both know each other", "[net
         const std::string got = co_await read_exactly(accepted, 5);
         CHECK(got == "hello");
     });
+}
+
+TEST_CASE("the credentials are those of the process at the other end", "[net][unix]") {
+    const unix_address name = abstract_name("credentials");
+    unix_listener listener = unix_listener::listen(name);
+    child_process client([&] {
+        const unique_fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const unix_socket_address where(name);
+        if (::connect(socket.get(), where.data(), where.size()) != 0) return 1;
+        char byte = 0;
+        return ::read(socket.get(), &byte, 1) == 0 ? 0 : 2;
+    });
+    test::run([&]() -> task<> {
+        const unix_socket accepted = co_await accept_one(listener);
+        CHECK(accepted.peer_credentials().pid == client.id());
+        CHECK(accepted.peer_credentials().uid == ::geteuid());
+    });
+    CHECK(client.wait() == 0);
 }
 
 TEST_CASE("a client may have a name of its own", "[net][unix]") {
@@ -575,6 +594,29 @@ TEST_CASE("descriptors past the number asked for are closed, and that is told",
             CHECK(::read(pipes[2].read.get(), &byte, 1) == 0);
         }
     });
+}
+
+TEST_CASE("descriptors this process may not have open are closed, and that is told",
+          "[net][unix][descriptors]") {
+    const child_result outcome = in_child([] {
+        bool as_expected = false;
+        test::run([&]() -> task<> {
+            auto [a, b] = unix_socket::pair();
+            const std::vector<int> three = {0, 1, 2};
+            co_await a.send_descriptors(three, "!");
+            unique_fd lowest_free(::dup(0));
+            const auto room_for_one = static_cast<rlim_t>(lowest_free.get()) + 1;
+            lowest_free.reset();
+            const rlimit limit{room_for_one, room_for_one};
+            ::setrlimit(RLIMIT_NOFILE, &limit);
+            std::string buffer(1, '\0');
+            received_descriptors got = co_await b.recv_descriptors(writable(buffer), 3);
+            as_expected = got.size == 1 && got.truncated && got.descriptors.size() == 1;
+        });
+        return as_expected ? 0 : 1;
+    });
+    INFO(outcome.error_text);
+    CHECK(outcome.code == 0);
 }
 
 TEST_CASE("descriptors nobody receives are closed with the socket", "[net][unix][descriptors]") {

@@ -13,6 +13,7 @@
 #include <memory>
 #include <source_location>
 #include <span>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -72,6 +73,7 @@ public:
     }
     std::size_t await_resume();
     std::error_code error() noexcept;
+    std::string awaits() const override { return "recv from a pipe"; }
 
 private:
     bool begin(std::coroutine_handle<> awaiting, context& where);
@@ -98,6 +100,7 @@ public:
     }
     void await_resume();
     std::error_code error() noexcept;
+    std::string awaits() const override { return "send into a pipe"; }
 
     /// Puts into the ring what fits; true once it was all.
     bool advance();

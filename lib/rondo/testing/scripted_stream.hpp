@@ -183,6 +183,7 @@ public:
         collect();
         return why_;
     }
+    std::string awaits() const override { return "recv from a scripted_stream"; }
 
 protected:
     explicit scripted_receive(scripted_stream& stream) noexcept : stream_(&stream) {}
@@ -238,6 +239,7 @@ public:
         leave();
         return why_;
     }
+    std::string awaits() const override { return "send to a scripted_stream"; }
 
 private:
     bool begin(std::coroutine_handle<> awaiting, context& where);

@@ -53,6 +53,8 @@ bool may_have_private_network() {
     return may;
 }
 
+bool may_change_routes() { return std::system("command -v ip >/dev/null") == 0; }
+
 std::string in_private_network(const std::function<int()>& program) {
     child_process child([&] {
         if (!unshare_network()) fail("unshare");

@@ -11,6 +11,9 @@ bool may_have_private_network();
 inline constexpr const char* no_private_network =
     "needs a network namespace, which takes root or unprivileged user namespaces";
 
+/// Whether ip(8) is there.
+bool may_change_routes();
+
 /// Runs `program` in a child whose network holds nothing but the loopback interface. Returns what
 /// it wrote by say(), or throws with its error output where it returned something else than 0.
 std::string in_private_network(const std::function<int()>& program);

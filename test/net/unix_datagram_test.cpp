@@ -197,6 +197,25 @@ TEST_CASE("a Unix datagram to nobody is an error that names the address", "[net]
     });
 }
 
+TEST_CASE("a Unix datagram longer than the send buffer is refused", "[net][udp][unix]") {
+    test::run([]() -> task<> {
+        auto [first, second] = unix_datagram_socket::pair();
+        first.set(send_buffer(8192));
+        const std::string too_long(100'000, 'x');
+        std::string text;
+        try {
+            co_await first.send(too_long);
+        } catch (const socket_error& error) {
+            CHECK(error.code() == std::errc::message_size);
+            text = error.what();
+        }
+        CHECK(text == "send: Message too long (longer than a datagram can be; see send_buffer)");
+        co_await first.send("short enough");
+        const unix_datagram got = co_await second.recv();
+        CHECK(got.text() == "short enough");
+    });
+}
+
 TEST_CASE("a send waits while the peer's queue is full, and arrives whole and in order",
           "[net][udp][unix]") {
     test::run([]() -> task<> {

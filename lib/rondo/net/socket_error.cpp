@@ -130,6 +130,7 @@ std::string hint_for_unix(const failure& failed, const unix_address& where) {
                             : "it takes the right to write to the socket's file, and to search "
                               "its directories; see ls -l";
         case EAGAIN: return "its backlog is full";
+        case EMSGSIZE: return "longer than a datagram can be; see send_buffer";
         case EPROTOTYPE: return "a socket of another type has this address; see ss -xa";
         case ECONNRESET: return "the peer has ended with data unread";
         case EPIPE: return "the peer is gone, or the socket was shut down here; see ss -xa";
@@ -164,8 +165,10 @@ std::string hint_for(const failure& failed) {
         case EMFILE: return "this process has no descriptor left; see ulimit -n";
         case ENFILE: return "the system has no file left; see sysctl fs.file-max";
         case EMSGSIZE:
-            return "longer than a datagram can be: 65507 bytes over IPv4, and less where it may "
-                   "not be fragmented";
+            return failed.where != nullptr
+                       ? "longer than a datagram can be: 65507 bytes over IPv4, and less where it "
+                         "may not be fragmented"
+                       : "longer than a datagram can be; see send_buffer";
         case ENODEV:
             return failed.is_membership() ? "no interface for it; see ip link and ip route"
                                           : std::string();

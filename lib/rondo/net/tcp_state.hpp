@@ -68,9 +68,6 @@ constexpr tcp_state tcp_state_of(unsigned number) noexcept {
 /// Takes the format specification of a string: width, fill, alignment.
 template <>
 struct fmt::formatter<rondo::tcp_state> : fmt::formatter<fmt::string_view> {
-    template <typename Context>
-    auto format(rondo::tcp_state state, Context& context) const {
-        const std::string_view name = to_string(state);
-        return fmt::formatter<fmt::string_view>::format({name.data(), name.size()}, context);
-    }
+    auto format(rondo::tcp_state state, fmt::format_context& context) const
+        -> fmt::format_context::iterator;
 };

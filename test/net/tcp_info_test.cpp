@@ -158,7 +158,7 @@ TEST_CASE("info of what is no TCP socket is an error", "[net][tcp_info]") {
     }
 }
 
-TEST_CASE("abort resets the connection and drops what is unsent", "[net][tcp_info][abort]") {
+TEST_CASE("abort resets the connection and drops what is unsent", "[net][tcp][tcp_info][abort]") {
     run([]() -> task<> {
         raw_pair pair = connected_to_raw_peer();
         const endpoint local = pair.socket.local_endpoint();
@@ -178,7 +178,7 @@ TEST_CASE("abort resets the connection and drops what is unsent", "[net][tcp_inf
     });
 }
 
-TEST_CASE("abort joins the receive and the send that are awaited", "[net][tcp_info][abort]") {
+TEST_CASE("abort joins the receive and the send that are awaited", "[net][tcp][tcp_info][abort]") {
     run([]() -> task<> {
         raw_pair pair = connected_to_raw_peer();
         const std::string much(64 << 20, 'x');
@@ -210,7 +210,7 @@ TEST_CASE("abort joins the receive and the send that are awaited", "[net][tcp_in
     });
 }
 
-TEST_CASE("close leaves a TIME-WAIT behind, abort leaves nothing", "[net][tcp_info][abort]") {
+TEST_CASE("close leaves a TIME-WAIT behind, abort leaves nothing", "[net][tcp][tcp_info][abort]") {
     run([](bool by_reset) -> task<> {
         for (const bool abortive : {by_reset, !by_reset}) {
             raw_pair pair = connected_to_raw_peer();

@@ -77,7 +77,7 @@ void fill(const tcp_socket& socket) {
 
 }  // namespace
 
-TEST_CASE("each state has its name of RFC 9293 and that of ss", "[net][tcp_state]") {
+TEST_CASE("each state has its name of RFC 9293 and that of ss", "[net][tcp][tcp_state]") {
     CHECK(fmt::format("{}", tcp_state::time_wait) == "TIME-WAIT");
     CHECK(fmt::format("{:>12}", tcp_state::closed) == "      CLOSED");
     for (unsigned number = 1; number <= 11; ++number) {
@@ -87,7 +87,7 @@ TEST_CASE("each state has its name of RFC 9293 and that of ss", "[net][tcp_state
     }
 }
 
-TEST_CASE("a socket is CLOSED, then LISTEN", "[net][tcp_state]") {
+TEST_CASE("a socket is CLOSED, then LISTEN", "[net][tcp][tcp_state]") {
     rondo::tcp_listener listener(rondo::ip_version::v4);
     CHECK(rondo::tcp_info::of(listener.descriptor()).state == tcp_state::closed);
     listener.bind(endpoint(rondo::ip_address::v4_loopback(), 0));
@@ -106,7 +106,7 @@ TEST_CASE("a socket is CLOSED, then LISTEN", "[net][tcp_state]") {
     CHECK(ss_states(where.local, 0) == std::vector<std::string>{"LISTEN"});
 }
 
-TEST_CASE("a connection is SYN-SENT while nobody answers", "[net][tcp_state]") {
+TEST_CASE("a connection is SYN-SENT while nobody answers", "[net][tcp][tcp_state]") {
     if (!rondo::test::ss_there()) SKIP("no ss here to hold the names against");
     rondo::test::run([]() -> task<> {
         rondo::tcp_listener listener(rondo::ip_version::v4);
@@ -130,7 +130,7 @@ TEST_CASE("a connection is SYN-SENT while nobody answers", "[net][tcp_state]") {
     });
 }
 
-TEST_CASE("a connection is SYN-RECEIVED until it is accepted with data", "[net][tcp_state]") {
+TEST_CASE("a connection is SYN-RECEIVED until it is accepted with data", "[net][tcp][tcp_state]") {
     if (!rondo::test::ss_there()) SKIP("no ss here to hold the names against");
     rondo::test::run([]() -> task<> {
         auto listener = rondo::tcp_listener::listen(
@@ -148,7 +148,7 @@ TEST_CASE("a connection is SYN-RECEIVED until it is accepted with data", "[net][
 
 TEST_CASE("who closes first goes through FIN-WAIT-1, FIN-WAIT-2 and TIME-WAIT, its peer through "
           "CLOSE-WAIT and LAST-ACK",
-          "[net][tcp_state]") {
+          "[net][tcp][tcp_state]") {
     if (!rondo::test::ss_there()) SKIP("no ss here to hold the names against");
     rondo::test::run([]() -> task<> {
         auto pair = co_await rondo::test::narrow_pair();
@@ -187,7 +187,7 @@ TEST_CASE("who closes first goes through FIN-WAIT-1, FIN-WAIT-2 and TIME-WAIT, i
     });
 }
 
-TEST_CASE("two ends that close at once go through CLOSING", "[net][tcp_state]") {
+TEST_CASE("two ends that close at once go through CLOSING", "[net][tcp][tcp_state]") {
     if (!rondo::test::ss_there()) SKIP("no ss here to hold the names against");
     rondo::test::run([]() -> task<> {
         auto pair = co_await rondo::test::narrow_pair();

@@ -589,7 +589,7 @@ task<> send_in_pieces(Stream& to, std::string_view text) {
 }  // namespace
 
 TEMPLATE_TEST_CASE("lines of all lengths come through", "[stream][buffered_reader][tcp]", over_tcp,
-                   over_pipe) {
+                   over_unix, over_pipe) {
     test::run([]() -> task<> {
         const std::string text = many_lines();
         for (const bool narrow : {false, true}) {
@@ -606,7 +606,8 @@ TEMPLATE_TEST_CASE("lines of all lengths come through", "[stream][buffered_reade
 }
 
 TEMPLATE_TEST_CASE("lines survive deadlines that fall anywhere",
-                   "[stream][buffered_reader][tcp][cancellation]", over_tcp, over_pipe) {
+                   "[stream][buffered_reader][tcp][cancellation]", over_tcp, over_unix,
+                   over_pipe) {
     test::run([]() -> task<> {
         const std::string text = many_lines();
         auto pair = co_await TestType::connect();

@@ -45,7 +45,7 @@ task<> send_and_end(Stream& to, std::string_view text) {
 
 TEMPLATE_TEST_CASE("two copies make a proxy that passes both ends on", "[stream][tcp]",
                    (std::pair<over_tcp, over_tcp>), (std::pair<over_tcp, over_pipe>),
-                   (std::pair<over_pipe, over_tcp>), (std::pair<over_pipe, over_pipe>)) {
+                   (std::pair<over_unix, over_tcp>), (std::pair<over_pipe, over_unix>)) {
     test::run([]() -> task<> {
         auto client = co_await TestType::first_type::connect_narrow();
         auto server = co_await TestType::second_type::connect_narrow();

@@ -22,7 +22,7 @@ using namespace rondo::test;
 using rondo::testing::scripted_stream;
 
 TEMPLATE_TEST_CASE("read_exactly fills a buffer of any size", "[stream][tcp]", over_tcp,
-                   over_pipe) {
+                   over_unix, over_pipe) {
     test::run([]() -> task<> {
         auto pair = co_await TestType::connect_narrow();
         const std::string sent = pattern(60'000);

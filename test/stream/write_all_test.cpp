@@ -22,7 +22,7 @@ using namespace rondo::test;
 using rondo::testing::scripted_stream;
 
 TEMPLATE_TEST_CASE("write_all sends its buffers as if they were one", "[stream][tcp]", over_tcp,
-                   over_pipe) {
+                   over_unix, over_pipe) {
     test::run([]() -> task<> {
         auto pair = co_await TestType::connect_narrow();
         const std::string middle = pattern(100'000);

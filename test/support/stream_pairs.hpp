@@ -1,6 +1,7 @@
 // Two connected streams of each kind, under one name: for tests that run over all of them.
 #pragma once
 
+#include <rondo/net/unix.hpp>
 #include <rondo/stream/pipe.hpp>
 
 #include <support/tcp_pair.hpp>
@@ -9,6 +10,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <utility>
 
 namespace rondo::test {
 
@@ -17,6 +19,26 @@ namespace rondo::test {
 struct over_tcp {
     static auto connect() { return connected_pair(); }
     static auto connect_narrow() { return narrow_pair(); }
+};
+
+struct unix_pair {
+    explicit unix_pair(std::pair<unix_socket, unix_socket> ends) noexcept
+        : a(std::move(ends.first)), b(std::move(ends.second)) {}
+
+    unix_socket a;
+    unix_socket b;
+};
+struct over_unix {
+    static task<unix_pair> connect() {
+        unix_pair made(unix_socket::pair());
+        co_return made;
+    }
+    static task<unix_pair> connect_narrow() {
+        unix_pair made(unix_socket::pair());
+        made.a.set(send_buffer{4096});
+        made.b.set(send_buffer{4096});
+        co_return made;
+    }
 };
 
 struct over_pipe {

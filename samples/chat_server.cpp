@@ -1,0 +1,252 @@
+// A chat: each line that somebody sends goes to all others. The lines are in samples/README.md.
+//
+//     ./samples/run chat_server                          serves localhost:8001 until Ctrl-C
+//     ./samples/run chat_server --lines localhost:9001   elsewhere
+//     nc localhost 8001                                  type lines, or /help; do so twice
+//
+// Each client has two tasks: one reads its lines, the other one writes what the room puts into the
+// client's outbox. Whatever has come meanwhile leaves in one send.
+#include <rondo/rondo.hpp>
+
+#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <memory>
+
+namespace {
+
+constexpr std::size_t longest_line = 1000;  // bytes, without its end
+constexpr std::size_t longest_name = 20;
+constexpr std::size_t most_waiting = 256;  // lines, for one client
+constexpr std::chrono::seconds stop_time(2);  // for what waits when the server stops
+
+// With its end. All who get a line share it.
+using line = std::shared_ptr<const std::string>;
+
+line make_line(std::string text) {
+    text += '\n';
+    return std::make_shared<const std::string>(std::move(text));
+}
+
+// --- the room ------------------------------------------------------------------------------------
+
+struct client {
+    std::string name;
+    rondo::channel<line> outbox{most_waiting};
+    std::size_t being_sent = 0;  // lines taken out of the outbox, and not yet in the socket
+    std::size_t missed = 0;      // lines dropped since there were too many
+    bool present = false;
+    bool goodbye = false;
+
+    std::size_t waiting() const { return outbox.size() + being_sent; }
+
+    void tell(const line& what) {
+        if (waiting() >= most_waiting || !outbox.try_send(what)) ++missed;
+    }
+    void tell(std::string text) { tell(make_line(std::move(text))); }
+    std::string missed_note() const {
+        return fmt::format("* you missed {} line{}", missed, missed == 1 ? "" : "s");
+    }
+};
+
+bool is_name(std::string_view text) {
+    return !text.empty() && text.size() <= longest_name &&
+           std::ranges::all_of(text, [](unsigned char c) {
+               return c < 128 && (std::isalnum(c) || c == '-' || c == '_');
+           });
+}
+
+// Who is there. Everything runs on one thread, so nothing needs a lock.
+class chat_room final : public rondo::stop_hook {
+public:
+    void enter(client& who) {
+        do {
+            who.name = fmt::format("guest{}", ++guests_);
+        } while (present_.contains(who.name));
+        present_.emplace(who.name, &who);
+        who.present = true;
+        who.tell(fmt::format("* welcome, {}; try /help", who.name));
+        tell_others(who, make_line(fmt::format("* {} joined", who.name)));
+    }
+
+    void leave(client& who) {
+        if (!std::exchange(who.present, false)) return;
+        who.outbox.close();
+        present_.erase(who.name);
+        tell_others(who, make_line(fmt::format("* {} left", who.name)));
+    }
+
+    // Returns whether somebody has much to take who has missed nothing so far.
+    bool tell_others(const client& who, const line& what) {
+        bool crowded = false;
+        for (const auto& [name, other] : present_) {
+            if (other == &who) continue;
+            other->tell(what);
+            crowded = crowded || (other->waiting() > most_waiting / 2 && other->missed == 0);
+        }
+        return crowded;
+    }
+
+    // Nobody waits for a slow client. But lines that come by the hundred in one piece would be
+    // missed by all, as nothing is sent before the loop's next turn: then they go one a turn.
+    rondo::task<> pause() {
+        auto my_turn = co_await pace_.lock();
+        co_await rondo::sleep_for(std::chrono::seconds(0));
+    }
+
+    void rename(client& who, const std::string& name) {
+        if (!is_name(name)) return who.tell("* a name has 1 to 20 letters, digits, - or _");
+        if (present_.contains(name)) return who.tell(fmt::format("* the name {} is taken", name));
+        present_.erase(who.name);
+        const line news = make_line(fmt::format("* {} is now {}", who.name, name));
+        who.name = name;
+        present_.emplace(name, &who);
+        who.tell(news);
+        tell_others(who, news);
+    }
+
+    std::string names() const {
+        std::string all;
+        for (const auto& [name, each] : present_) all += (all.empty() ? "" : ", ") + name;
+        return all;
+    }
+
+    // The server stops: what waits for a client is still sent, and goodbye after it.
+    void begin_stop() noexcept override {
+        for (const auto& [name, each] : present_) {
+            each->present = false;
+            each->goodbye = true;
+            each->outbox.close();
+        }
+        present_.clear();
+    }
+
+private:
+    std::map<std::string, client*> present_;  // by name, so that /who is sorted
+    std::size_t guests_ = 0;
+    rondo::mutex pace_;
+};
+
+// --- what a client says --------------------------------------------------------------------------
+
+void obey(chat_room& room, client& me, std::string_view text) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    std::string_view argument = text.substr(word.size());
+    argument.remove_prefix(std::min(argument.find_first_not_of(' '), argument.size()));
+    argument.remove_suffix(argument.size() - (argument.find_last_not_of(' ') + 1));
+    if (word == "/nick") {
+        room.rename(me, std::string(argument));
+    } else if (word == "/who") {
+        me.tell(fmt::format("* here: {}", room.names()));
+    } else if (word == "/help") {
+        me.tell("* commands: /nick NAME, /who, /quit, /help");
+    } else if (word == "/quit") {
+        me.goodbye = true;
+        room.leave(me);
+    } else {
+        me.tell(fmt::format("* there is no command {}; try /help", word));
+    }
+}
+
+// Returns whether to pause before the next line.
+bool hear(chat_room& room, client& me, std::string text) {
+    // They would act on the terminals of the others.
+    const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+    std::ranges::replace_if(text, is_control, ' ');
+    if (text.empty()) return false;
+    if (text.front() == '/') {
+        obey(room, me, text);
+        return false;
+    }
+    return room.tell_others(me, make_line(fmt::format("{}: {}", me.name, text)));
+}
+
+rondo::task<> read_lines(chat_room& room, client& me, rondo::tcp_socket& socket) {
+    rondo::buffered_reader reader(socket, longest_line);
+    while (me.present) {
+        auto read = co_await rondo::as_result(reader.read_line());
+        if (read.error() == rondo::stream_errc::limit_exceeded) {
+            me.tell(fmt::format("* a line has at most {} bytes", longest_line));
+            co_await reader.skip_line();
+            continue;
+        }
+        const std::optional<std::string_view> text = read.value();  // throws any other error
+        if (!text) break;
+        const bool crowded = hear(room, me, std::string(*text));
+        if (crowded) co_await room.pause();
+    }
+    room.leave(me);
+}
+
+// --- what a client is told -----------------------------------------------------------------------
+
+rondo::task<> write_lines(client& me, rondo::tcp_socket& socket) {
+    std::vector<line> lines;
+    std::vector<rondo::const_buffer> buffers;
+    while (auto count = co_await me.outbox.receive_all(lines)) {
+        me.being_sent = count;
+        buffers.clear();
+        for (const line& each : lines) buffers.emplace_back(*each);
+        co_await socket.send(buffers);
+        me.being_sent = 0;
+        // What was missed comes behind what has waited all the while.
+        if (me.missed != 0 && me.outbox.try_send(make_line(me.missed_note()))) me.missed = 0;
+    }
+    std::string last_words;
+    if (me.missed != 0) last_words += me.missed_note() + "\n";
+    if (me.goodbye) last_words += "* goodbye\n";
+    co_await socket.send(last_words);
+}
+
+// A client is in the room as long as this lives, however its tasks end.
+class presence {
+public:
+    presence(chat_room& room, client& who) : room_(room), who_(who) { room_.enter(who_); }
+    presence(const presence&) = delete;
+    presence& operator=(const presence&) = delete;
+    ~presence() { room_.leave(who_); }
+
+private:
+    chat_room& room_;
+    client& who_;
+};
+
+rondo::task<> serve_client(chat_room& room, rondo::tcp_socket socket) {
+    client me;
+    const presence here(room, me);
+    // If one of them fails, the other one is cancelled.
+    co_await rondo::when_all(read_lines(room, me, socket), write_lines(me, socket));
+}
+
+rondo::task<> serve(std::string where) {
+    chat_room room;
+    (co_await rondo::this_context()).stop()->add(room);
+    rondo::serve_options options;
+    options.end_on_reset = true;  // who hangs up rudely has hung up
+    options.on_listening = [](std::span<const rondo::endpoint> locals) {
+        for (const auto& local : locals) fmt::print("listening on {}\n", local);
+        std::fflush(stdout);
+    };
+    const auto handler = [&room](rondo::tcp_socket socket) {
+        return serve_client(room, std::move(socket));
+    };
+    co_await rondo::tcp_serve(where, handler, options);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::string where = "localhost:8001";
+    CLI::App app("A chat: each line goes to all others. Ctrl-C says goodbye to all.");
+    app.add_option("--lines", where, "serves clients that speak lines, at HOST:PORT")
+        ->option_text("HOST:PORT")
+        ->capture_default_str();
+    CLI11_PARSE(app, argc, argv);
+
+    rondo::interrupt_options options;
+    options.drain = stop_time;
+    return rondo::run_main(serve(where), options);
+}

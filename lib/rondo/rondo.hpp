@@ -14,6 +14,7 @@
 #include <rondo/io/file_operation.hpp>
 #include <rondo/io/operation.hpp>
 #include <rondo/io/raw_datagram.hpp>
+#include <rondo/io/readable.hpp>
 #include <rondo/io/receive_state.hpp>
 #include <rondo/io/run.hpp>
 #include <rondo/io/scheduler.hpp>

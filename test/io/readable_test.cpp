@@ -1,0 +1,97 @@
+#include <support/eventually.hpp>
+#include <support/harness.hpp>
+#include <support/thrown_by.hpp>
+
+#include <rondo/detail/unique_fd.hpp>
+#include <rondo/io/readable.hpp>
+#include <rondo/task/cancel_scope.hpp>
+#include <rondo/task/when_all.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <utility>
+
+using namespace rondo;
+using rondo::detail::unique_fd;
+using rondo::test::some_turns;
+using rondo::test::thrown_by;
+
+namespace {
+
+struct pipe_ends {
+    unique_fd out;
+    unique_fd in;
+};
+
+pipe_ends make_pipe() {
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    return {unique_fd(ends[0]), unique_fd(ends[1])};
+}
+
+task<> bytes_and_end() {
+    pipe_ends pipe = make_pipe();
+    bool woken = false;
+    const auto reader = [&]() -> task<> {
+        co_await readable(pipe.out.get());
+        woken = true;
+        std::array<char, 8> buffer;
+        CHECK(::read(pipe.out.get(), buffer.data(), buffer.size()) == 3);
+        co_await readable(pipe.out.get());
+        CHECK(::read(pipe.out.get(), buffer.data(), buffer.size()) == 0);
+    };
+    const auto writer = [&]() -> task<> {
+        co_await some_turns();
+        CHECK_FALSE(woken);
+        CHECK(::write(pipe.in.get(), "abc", 3) == 3);
+        const bool seen = co_await test::eventually([&] { return woken; });
+        CHECK(seen);
+        pipe.in.reset();
+    };
+    co_await when_all(reader(), writer());
+}
+
+TEST_CASE("readable() waits for bytes and for the end", "[io][readable]") {
+    test::run(bytes_and_end);
+}
+
+task<> regular_files() {
+    const unique_fd file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    REQUIRE(file);
+    co_await readable(file.get());
+}
+
+TEST_CASE("A regular file can always be read", "[io][readable]") { test::run(regular_files); }
+
+task<> cancelled() {
+    const pipe_ends pipe = make_pipe();
+    cancel_scope scope;
+    const auto reader = [&]() -> task<> {
+        const std::error_code first = co_await thrown_by(readable(pipe.out.get()));
+        CHECK(first == std::errc::operation_canceled);
+        const std::error_code second = co_await thrown_by(readable(pipe.out.get()));
+        CHECK(second == std::errc::operation_canceled);
+    };
+    const auto canceller = [&]() -> task<> {
+        co_await some_turns();
+        scope.cancel();
+    };
+    co_await when_all(scope.run(reader()), canceller());
+}
+
+TEST_CASE("A cancelled readable() ends", "[io][readable][cancellation]") {
+    test::run(cancelled);
+}
+
+task<> no_descriptor() {
+    const std::error_code e = co_await thrown_by(readable(-1));
+    CHECK(e == std::errc::bad_file_descriptor);
+}
+
+TEST_CASE("readable() of no descriptor fails", "[io][readable]") { test::run(no_descriptor); }
+
+}  // namespace

@@ -1,8 +1,7 @@
 // A chat: each line that somebody sends goes to all others. The lines are in samples/README.md.
 //
-//     ./samples/run chat_server                          serves localhost:8001 until Ctrl-C
-//     ./samples/run chat_server --lines localhost:9001   elsewhere
-//     nc localhost 8001                                  type lines, or /help; do so twice
+//     ./samples/run chat_server --lines          serves localhost:8001 until Ctrl-C
+//     ./samples/run chat_client                  type lines, or /help; do so twice, or by nc
 //
 // Each client has two tasks: one reads its lines, the other one writes what the room puts into the
 // client's outbox. Whatever has come meanwhile leaves in one send.
@@ -42,6 +41,8 @@ struct client {
     bool goodbye = false;
 
     std::size_t waiting() const { return outbox.size() + being_sent; }
+    // It has much to take, and has missed nothing so far.
+    bool is_crowded() const { return waiting() > most_waiting / 2 && missed == 0; }
 
     void tell(const line& what) {
         if (waiting() >= most_waiting || !outbox.try_send(what)) ++missed;
@@ -79,13 +80,13 @@ public:
         tell_others(who, make_line(fmt::format("* {} left", who.name)));
     }
 
-    // Returns whether somebody has much to take who has missed nothing so far.
+    // Returns whether somebody is crowded now.
     bool tell_others(const client& who, const line& what) {
         bool crowded = false;
         for (const auto& [name, other] : present_) {
             if (other == &who) continue;
             other->tell(what);
-            crowded = crowded || (other->waiting() > most_waiting / 2 && other->missed == 0);
+            crowded = crowded || other->is_crowded();
         }
         return crowded;
     }
@@ -159,7 +160,7 @@ bool hear(chat_room& room, client& me, std::string text) {
     if (text.empty()) return false;
     if (text.front() == '/') {
         obey(room, me, text);
-        return false;
+        return me.is_crowded();
     }
     return room.tell_others(me, make_line(fmt::format("{}: {}", me.name, text)));
 }
@@ -174,7 +175,7 @@ rondo::task<> read_lines(chat_room& room, client& me, rondo::tcp_socket& socket)
             continue;
         }
         const std::optional<std::string_view> text = read.value();  // throws any other error
-        if (!text) break;
+        if (!text || !me.present) break;
         const bool crowded = hear(room, me, std::string(*text));
         if (crowded) co_await room.pause();
     }
@@ -241,9 +242,9 @@ rondo::task<> serve(std::string where) {
 int main(int argc, char** argv) {
     std::string where = "localhost:8001";
     CLI::App app("A chat: each line goes to all others. Ctrl-C says goodbye to all.");
-    app.add_option("--lines", where, "serves clients that speak lines, at HOST:PORT")
-        ->option_text("HOST:PORT")
-        ->capture_default_str();
+    bool lines = true;
+    app.add_flag("--lines", lines, "clients speak lines, as nc does (also without this)");
+    app.add_option("HOST:PORT", where, "where to listen")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
 
     rondo::interrupt_options options;

@@ -85,14 +85,15 @@ bool plain_client::is_read() {
     socket_address ours;
     check(::getsockname(socket_.get(), ours.data(), ours.size_pointer()) == 0, "getsockname");
     // A row is the number, both ends, the state, then TX_QUEUE:RX_QUEUE, in hexadecimal digits.
-    const std::string end = fmt::format(" 0100007F:{:04X} 01 ", ours.to_endpoint()->port());
+    const std::string end = fmt::format(" 0100007F:{:04X} ", ours.to_endpoint()->port());
     while (std::chrono::steady_clock::now() < give_up) {
         int unacknowledged = 0;
         check(::ioctl(socket_.get(), SIOCOUTQ, &unacknowledged) == 0, "ioctl");
         std::ifstream table("/proc/net/tcp");
         for (std::string line; unacknowledged == 0 && std::getline(table, line);) {
-            const std::size_t at = line.find(end);
-            if (at != std::string::npos && line.substr(at + end.size() + 9, 8) == "00000000") {
+            // Not the row in which it is the near end. The far one may have closed already.
+            const std::size_t at = line.find(end, line.find(": ") + 2);
+            if (at != std::string::npos && line.substr(at + end.size() + 12, 8) == "00000000") {
                 return true;
             }
         }

@@ -1,4 +1,4 @@
-// The chat servers by hand: each line of samples/README.md, and what a slow client costs.
+// The chat servers, ours and those by hand: each line of samples/README.md, and slow clients.
 #include <support/plain_client.hpp>
 #include <support/program.hpp>
 #include <support/sample.hpp>
@@ -26,7 +26,7 @@ namespace {
 
 const std::string with_select = "blocking/chat_select";
 const std::string with_epoll = "blocking/chat_epoll";
-const std::vector<std::string> servers = {with_select, with_epoll};
+const std::vector<std::string> servers = {"chat_server", with_select, with_epoll};
 
 // Welcomed, and named if a name is given.
 plain_client guest(const sample_server& server, const std::string& name = {},
@@ -57,7 +57,7 @@ void check_end(sample_server& server, int signal = SIGTERM) {
 
 }  // namespace
 
-TEST_CASE("a chat by hand announces who joins, is renamed and leaves", "[samples][blocking]") {
+TEST_CASE("a chat announces who joins, is renamed and leaves", "[samples][chat]") {
     for (const std::string& name : servers) {
         CAPTURE(name);
         sample_server server(name, {"--lines", "localhost:0"}, 2);
@@ -83,7 +83,7 @@ TEST_CASE("a chat by hand announces who joins, is renamed and leaves", "[samples
     }
 }
 
-TEST_CASE("a chat by hand passes a line to all but its sender", "[samples][blocking]") {
+TEST_CASE("a chat passes a line to all but its sender", "[samples][chat]") {
     for (const std::string& name : servers) {
         CAPTURE(name);
         sample_server server(name);
@@ -106,7 +106,7 @@ TEST_CASE("a chat by hand passes a line to all but its sender", "[samples][block
     }
 }
 
-TEST_CASE("a chat by hand obeys its commands and refuses others", "[samples][blocking]") {
+TEST_CASE("a chat obeys its commands and refuses others", "[samples][chat]") {
     struct exchange {
         std::string said;
         std::string answer;
@@ -142,8 +142,8 @@ TEST_CASE("a chat by hand obeys its commands and refuses others", "[samples][blo
     }
 }
 
-TEST_CASE("a chat by hand takes lines however they are cut, and what ends no line",
-          "[samples][blocking]") {
+TEST_CASE("a chat takes lines however they are cut, and what ends no line",
+          "[samples][chat]") {
     for (const std::string& name : servers) {
         CAPTURE(name);
         sample_server server(name);
@@ -170,8 +170,8 @@ TEST_CASE("a chat by hand takes lines however they are cut, and what ends no lin
     }
 }
 
-TEST_CASE("a slow client of a chat by hand is told how many lines it missed, and where",
-          "[samples][blocking]") {
+TEST_CASE("a slow client of a chat is told how many lines it missed, and where",
+          "[samples][chat]") {
     for (const std::string& name : servers) {
         CAPTURE(name);
         sample_server server(name);
@@ -209,8 +209,8 @@ TEST_CASE("a slow client of a chat by hand is told how many lines it missed, and
     }
 }
 
-TEST_CASE("a client of a chat by hand that asks and does not read is bounded",
-          "[samples][blocking]") {
+TEST_CASE("a client of a chat that asks and does not read is bounded",
+          "[samples][chat]") {
     for (const std::string& name : servers) {
         CAPTURE(name);
         sample_server server(name);
@@ -228,7 +228,7 @@ TEST_CASE("a client of a chat by hand that asks and does not read is bounded",
     }
 }
 
-TEST_CASE("a chat by hand says goodbye to all when it is stopped", "[samples][blocking]") {
+TEST_CASE("a chat says goodbye to all when it is stopped", "[samples][chat]") {
     for (const std::string& name : servers) {
         CAPTURE(name);
         sample_server server(name);
@@ -249,8 +249,8 @@ TEST_CASE("a chat by hand says goodbye to all when it is stopped", "[samples][bl
     }
 }
 
-TEST_CASE("a client that does not read delays the end of a chat by hand by two seconds at most",
-          "[samples][blocking]") {
+TEST_CASE("a client that does not read delays the end of a chat by two seconds at most",
+          "[samples][chat]") {
     std::vector<std::unique_ptr<sample_server>> running;
     std::vector<plain_client> clients;
     for (const std::string& name : servers) {
@@ -273,7 +273,7 @@ TEST_CASE("a client that does not read delays the end of a chat by hand by two s
 }
 
 TEST_CASE("chat_select tells the client of descriptor 1024 that the chat is full",
-          "[samples][blocking]") {
+          "[samples][chat]") {
     rlimit usual{};
     REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
     if (usual.rlim_max < 1200) SKIP("a process may have fewer than 1200 descriptors here");
@@ -296,8 +296,8 @@ TEST_CASE("chat_select tells the client of descriptor 1024 that the chat is full
     REQUIRE(::setrlimit(RLIMIT_NOFILE, &usual) == 0);
 }
 
-TEST_CASE("nc gets its answer from a chat by hand after it has ended its input",
-          "[samples][blocking]") {
+TEST_CASE("nc gets its answer from a chat after it has ended its input",
+          "[samples][chat]") {
     if (!installed("nc")) SKIP("there is no nc");
     for (const std::string& name : servers) {
         CAPTURE(name);

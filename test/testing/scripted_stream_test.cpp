@@ -217,7 +217,8 @@ TEST_CASE("verify tells what was not reached", "[testing][scripted_stream]") {
         scripted_stream other;
         other.fail_send(reset).stall_recv();
         CHECK(verdict(other) == "scripted_stream: not all 2 steps were reached: step 1 fails");
-        co_await as_result(other.send("x"));
+        const auto failed = co_await as_result(other.send("x"));
+        CHECK(failed.error() == reset);
         CHECK(verdict(other) == "scripted_stream: not all 2 steps were reached: step 2 stalls");
     });
 }

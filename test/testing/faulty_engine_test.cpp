@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -237,6 +238,35 @@ TEST_CASE("a receive is left whole where a part would be wrong", "[testing][faul
     CHECK(s.faulty.injected(fault::short_receive) == 0);
 }
 
+TEST_CASE("reads and writes of files are shortened, writes to a pipe never",
+          "[testing][faulty]") {
+    const unique_fd file(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    REQUIRE(file.get() >= 0);
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    const unique_fd reader(ends[0]);
+    const unique_fd writer(ends[1]);
+    for (std::uint64_t seed = 0; seed < 16; ++seed) {
+        stage s{all_of(seed, fault::short_receive, fault::short_send)};
+        s.add(IORING_OP_READ, 1, file.get()).len = 100;
+        s.add(IORING_OP_WRITE, 2, file.get()).len = 100;
+        s.add(IORING_OP_READ, 3, reader.get()).len = 100;
+        s.turn();
+        for (const io_uring_sqe& each : s.script->taken) {
+            CHECK(each.len >= 1);
+            CHECK(each.len < 100);
+        }
+        s.add(IORING_OP_WRITE, 4, writer.get()).len = 100;
+        s.turn();
+        CHECK(s.passed().len == 100);
+        s.add(IORING_OP_WRITE, 5, file.get()).len = 1;
+        s.turn();
+        CHECK(s.passed().len == 1);
+        CHECK(s.faulty.injected(fault::short_receive) == 2);
+        CHECK(s.faulty.injected(fault::short_send) == 1);
+    }
+}
+
 TEST_CASE("a short send completes visibly", "[testing][faulty]") {
     const auto [stream, other] = socket_pair(SOCK_STREAM);
     const auto [datagrams, other_end] = socket_pair(SOCK_DGRAM);
@@ -314,6 +344,11 @@ TEST_CASE("requests are refused only with what the kernel can answer", "[testing
         {fault::interrupted_request, IORING_OP_SEND, MSG_WAITALL, 0, EINTR},
         {fault::interrupted_request, IORING_OP_SENDMSG, 0, 0, EINTR},
         {fault::interrupted_request, IORING_OP_ACCEPT, 0, 0, EINTR},
+        {fault::interrupted_request, IORING_OP_SEND_ZC, 0, 0, EINTR},
+        {fault::interrupted_request, IORING_OP_READ, 0, 0, EINTR},
+        {fault::interrupted_request, IORING_OP_WRITE, 0, 0, EINTR},
+        {fault::interrupted_request, IORING_OP_OPENAT, 0, 0, EINTR},
+        {fault::interrupted_request, IORING_OP_FSYNC, 0, 0, 0},
         {fault::interrupted_request, IORING_OP_POLL_ADD, 0, 0, 0},
         {fault::interrupted_request, IORING_OP_CONNECT, 0, 0, 0},
         {fault::interrupted_request, IORING_OP_ASYNC_CANCEL, 0, 0, 0},
@@ -756,7 +791,15 @@ TEST_CASE("masked features are denied and what needs them refused", "[testing][f
     CHECK(limit.turn().at(0).user_data == 2);
     CHECK(limit.script->taken.size() == 1);
 
+    fault_plan copies;
+    copies.without(feature::send_zero_copy);
+    stage copying{copies};
+    CHECK_FALSE(copying.faulty.has(feature::send_zero_copy));
+    copying.add(IORING_OP_SEND_ZC, 1);
+    CHECK(copying.turn().at(0).result == -EINVAL);
+
     CHECK(stage{fault_plan{}}.faulty.has(feature::receive_limit));
+    CHECK(stage{fault_plan{}}.faulty.has(feature::send_zero_copy));
 }
 
 TEST_CASE("buffer rings and forgotten descriptors pass through", "[testing][faulty]") {

@@ -25,10 +25,12 @@ namespace rondo::inline v0::detail {
 
 namespace {
 
-// Asked about, and sent, in one go. The kernel reads no more ahead than a device takes at once,
-// mostly 128 KiB or more: of a cold slice the start may still be waited for, not for long.
-constexpr std::size_t slice = std::size_t{256} << 10;
+// In few large calls: 256 KiB a call take a quarter more CPU. What is left over waits for the next
+// turn.
 constexpr std::size_t most_in_a_turn = std::size_t{1} << 20;
+// Whether the last byte of so much is in memory is asked. The kernel reads no more ahead than a
+// device takes at once, mostly 128 KiB or more: the start may still be waited for, not for long.
+constexpr std::size_t probe = std::size_t{256} << 10;
 
 /// sendfile(2) knows no MSG_NOSIGNAL. A SIGPIPE of its making is taken back, one that was there
 /// before is left alone.
@@ -103,17 +105,25 @@ void send_file_operation::leave() noexcept {
     if (std::exchange(entered_, false)) --file_->under_way;
 }
 
-/// Whether the file can be sent up to there without waiting for a disk.
-bool send_file_operation::in_memory(std::uint64_t end) noexcept {
-    if (end <= there_until_ || offset_ + sent_ >= end) return true;
+bool send_file_operation::is_there(std::uint64_t end) noexcept {
     const ::iovec last{&last_, 1};
     const int file = file_->descriptor.get();
-    const ::ssize_t count =
-        ::preadv2(file, &last, 1, static_cast<::off_t>(end - 1), RWF_NOWAIT);
-    const bool found =
-        count >= 0 || (errno == EOPNOTSUPP && cached(file, offset_ + sent_, end));
-    if (found) there_until_ = end;
-    return found;
+    if (::preadv2(file, &last, 1, static_cast<::off_t>(end - 1), RWF_NOWAIT) >= 0) return true;
+    return errno == EOPNOTSUPP && cached(file, there_until_, end);
+}
+
+/// How many of the next `wanted` bytes can be sent without waiting for a disk.
+std::size_t send_file_operation::in_memory(std::size_t wanted) noexcept {
+    const std::uint64_t begin = offset_ + sent_;
+    there_until_ = std::max(there_until_, begin);
+    while (there_until_ < std::min(begin + wanted, file_size_)) {
+        const std::uint64_t next = std::min(there_until_ + probe, file_size_);
+        if (!is_there(next)) break;
+        there_until_ = next;
+    }
+    // What has been added since it began is in memory.
+    if (there_until_ >= file_size_) return wanted;
+    return static_cast<std::size_t>(std::min<std::uint64_t>(wanted, there_until_ - begin));
 }
 
 /// Sends until something has to be waited for, and says what.
@@ -122,11 +132,9 @@ send_file_operation::step send_file_operation::send_some() noexcept {
     std::size_t budget = most_in_a_turn;
     while (sent_ != size_) {
         if (budget == 0) return step::room;
-        const std::size_t count = std::min({size_ - sent_, slice, budget});
-        // What has been added since it began is in memory.
-        const std::uint64_t end = std::min(offset_ + sent_ + count, file_size_);
-        if (!in_memory(end)) {
-            cold_until_ = end;
+        const std::size_t count = in_memory(std::min(size_ - sent_, budget));
+        if (count == 0) {
+            cold_until_ = std::min(there_until_ + probe, file_size_);
             return step::advice;
         }
         auto at = static_cast<::off_t>(offset_ + sent_);

@@ -47,7 +47,8 @@ private:
     void prepare(io_uring_sqe& entry) noexcept override;
     void fell_short() noexcept override;
     step send_some() noexcept;
-    bool in_memory(std::uint64_t end) noexcept;
+    std::size_t in_memory(std::size_t wanted) noexcept;
+    bool is_there(std::uint64_t end) noexcept;
     void leave() noexcept;
 
     receive_state* state_;

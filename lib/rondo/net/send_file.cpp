@@ -27,7 +27,7 @@ namespace {
 
 // In large calls, each of which costs less than many small ones; what is left over waits for the
 // next turn.
-constexpr std::size_t most_in_a_turn = std::size_t{1} << 20;
+constexpr std::size_t most_in_a_turn = std::size_t{4} << 20;
 // Whether the last byte of so much is in memory is asked. The kernel reads no more ahead than a
 // device takes at once, mostly 128 KiB or more: the start may still be waited for, not for long.
 constexpr std::size_t probe = std::size_t{256} << 10;

@@ -73,7 +73,7 @@ inline constexpr std::size_t to_end_of_file = std::numeric_limits<std::size_t>::
 /// Completes when the kernel has taken `count` bytes of the file from `offset` on, or all up to its
 /// end; returns how many. Both must live until then; the file's position stays. It is a send of
 /// the socket: one at a time. Cut short by failure or cancellation it throws, and the error tells
-/// transferred(). A cold file is read ahead by the engine, and one task sends 1 MiB in a turn.
+/// transferred(). A cold file is read ahead by the engine, and one task sends 4 MiB in a turn.
 detail::send_file_operation send_file(stream_socket& socket, file& source,
                                       std::uint64_t offset = 0,
                                       std::size_t count = to_end_of_file) noexcept;

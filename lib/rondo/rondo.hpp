@@ -12,13 +12,16 @@
 #include <rondo/io/file.hpp>
 #include <rondo/io/file_error.hpp>
 #include <rondo/io/file_operation.hpp>
+#include <rondo/io/on.hpp>
 #include <rondo/io/operation.hpp>
+#include <rondo/io/prometheus.hpp>
 #include <rondo/io/raw_datagram.hpp>
 #include <rondo/io/readable.hpp>
 #include <rondo/io/receive_state.hpp>
 #include <rondo/io/run.hpp>
 #include <rondo/io/scheduler.hpp>
 #include <rondo/io/signal.hpp>
+#include <rondo/io/thread_group.hpp>
 #include <rondo/io/timer_heap.hpp>
 #include <rondo/log.hpp>
 #include <rondo/net/accept_operation.hpp>

@@ -83,25 +83,6 @@ TEST_CASE("run copies callable and arguments", "[run]") {
     CHECK(out == 7);
 }
 
-TEST_CASE("run on another number of threads than one is refused with a sentence", "[run]") {
-    for (const unsigned threads : {0u, 2u, 8u}) {
-        run_options options;
-        options.threads = threads;
-        std::error_code code;
-        std::string message;
-        try {
-            rondo::run(options, number);
-        } catch (const std::system_error& error) {
-            code = error.code();
-            message = error.what();
-        }
-        CHECK(code == std::errc::invalid_argument);
-        CHECK(message.find("threads") != std::string::npos);
-    }
-    // Nothing is left behind by the refusal.
-    CHECK(rondo::run(number()) == 5);
-}
-
 TEST_CASE("run uses the engine it is told to", "[run]") {
     const auto name = []() -> task<std::string> {
         scheduler& loop = co_await this_scheduler();

@@ -296,7 +296,7 @@ TEST_CASE("until_interrupted puts the previous handlers back", "[signal]") {
     CHECK(after.sa_handler == own_handler);
 }
 
-TEST_CASE("Two until_interrupted at a time are misuse", "[signal]") {
+TEST_CASE("Two until_interrupted at a time on one thread are misuse", "[signal]") {
     const auto ended = in_child([] {
         rondo::run([]() -> task<> {
             co_await until_interrupted(until_interrupted(succeed()));

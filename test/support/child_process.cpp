@@ -76,13 +76,27 @@ std::string child_process::read_line() {
     }
 }
 
-int child_process::wait() {
+// Some more of it; false at its end.
+bool child_process::read_errors() {
     char block[256];
     for (;;) {
         const ssize_t n = ::read(errors_.get(), block, sizeof block);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) break;
+        if (n <= 0) return false;
         error_text_.append(block, static_cast<std::size_t>(n));
+        return true;
+    }
+}
+
+bool child_process::wait_for_error(std::string_view text) {
+    while (error_text_.find(text) == std::string::npos) {
+        if (!read_errors()) return false;
+    }
+    return true;
+}
+
+int child_process::wait() {
+    while (read_errors()) {
     }
     int status = 0;
     while (::waitpid(id_, &status, 0) < 0 && errno == EINTR) {

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 
 namespace rondo::test {
 
@@ -26,6 +27,9 @@ public:
     /// come when the output ends.
     std::string read_line();
 
+    /// Reads standard error until it holds `text`; false where it ends without.
+    bool wait_for_error(std::string_view text);
+
     /// Waits for the end. Returns the exit code, or minus the signal that ended the child.
     int wait();
 
@@ -33,6 +37,8 @@ public:
     const std::string& error_text() const noexcept { return error_text_; }
 
 private:
+    bool read_errors();
+
     pid_t id_ = -1;
     detail::unique_fd output_;
     detail::unique_fd errors_;

@@ -7,9 +7,11 @@
 #include <catch2/reporters/catch_reporter_event_listener.hpp>
 #include <catch2/reporters/catch_reporter_registrars.hpp>
 
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <iostream>
+#include <mutex>
 #include <optional>
 
 namespace rondo::test {
@@ -22,7 +24,8 @@ std::optional<unsigned long> from_environment(const char* name) {
     return std::stoul(text);
 }
 
-unsigned runs_of_this_test = 0;
+std::atomic<unsigned> runs_of_this_test = 0;  // threads of one run() are runs, too
+std::mutex naming;
 std::string last_faults;
 
 // Tells how to repeat a failure, and counts runs from the start of each test.
@@ -43,12 +46,12 @@ CATCH_REGISTER_LISTENER(replay_listener)
 std::unique_ptr<engine> make_faulty(unsigned long base, const engine_options& queues) {
     const std::string name = Catch::getResultCapture().getCurrentTestName();
     const std::uint64_t seed =
-        base * 0x9E3779B97F4A7C15u + std::hash<std::string>{}(name) + runs_of_this_test;
-    ++runs_of_this_test;
+        base * 0x9E3779B97F4A7C15u + std::hash<std::string>{}(name) + runs_of_this_test++;
     auto inner = make_engine(engine_kind::automatic, queues);
     auto made = std::make_unique<testing::faulty_engine>(
         std::move(inner), testing::fault_plan::from_seed(seed),
         testing::fault_plan::queues_from_seed(seed));
+    const std::lock_guard lock(naming);
     last_faults = made->describe();
     return made;
 }

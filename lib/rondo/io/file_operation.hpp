@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <source_location>
 #include <span>
 #include <string>
 #include <system_error>
@@ -39,8 +40,9 @@ inline constexpr std::uint64_t at_position = ~std::uint64_t{0};
 class file_operation : public continued_operation {
 public:
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        begin(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        begin(awaiting, context_at(awaiting, place));
     }
     std::error_code error() noexcept {
         leave();
@@ -130,8 +132,9 @@ public:
         : file_(std::move(closing)) {}
 
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        begin(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        begin(awaiting, context_at(awaiting, place));
     }
     void await_resume();
     std::error_code error() noexcept;

@@ -1,6 +1,7 @@
 #include <rondo/detail/helper_pool.hpp>
 #include <rondo/detail/misuse.hpp>
 #include <rondo/io/scheduler.hpp>
+#include <rondo/io/thread_group.hpp>
 
 #include <liburing.h>
 #include <poll.h>
@@ -40,8 +41,9 @@ std::unique_ptr<engine> engine_for(const scheduler_options& options) {
 scheduler::scheduler(const scheduler_options& options)
     : engine_(engine_for(options)),
       buffers_(std::make_unique<buffer_pool>(*engine_, options.buffers)),
+      virtual_time_(options.virtual_time),
       waker_(*this) {
-    turn_began_ = coarse_now();
+    turn_began_ = virtual_time_ ? now() : coarse_now();
     waker_.arm();
     thread_has_scheduler = true;
 }
@@ -111,7 +113,16 @@ engine::duration scheduler::longest_wait() noexcept {
     }
     if (timers_.empty()) return engine::forever;
     const auto left = timers_.earliest() - now();
-    return left > engine::no_wait ? left : engine::no_wait;
+    if (left <= engine::no_wait) return engine::no_wait;
+    return virtual_time_ ? leap(left) : left;
+}
+
+// In virtual time, with nothing to do but to wait for a deadline: looks into the engine once more,
+// and when that brought nothing, time has come.
+engine::duration scheduler::leap(engine::duration wait) noexcept {
+    if (looked_) now_ += wait;
+    looked_ = !looked_;
+    return engine::no_wait;
 }
 
 clock::time_point scheduler::now() noexcept {
@@ -129,7 +140,7 @@ void scheduler::enter(engine::duration timeout) {
     const unsigned prepared = engine_->pending_entries();
     if (engine_->enter(timeout)) ++enters_;
     entries_ += prepared - engine_->pending_entries();
-    now_known_ = false;
+    now_known_ = virtual_time_;
 }
 
 io_uring_sqe& scheduler::make_room() {
@@ -146,11 +157,12 @@ io_uring_sqe& scheduler::make_room() {
 
 void scheduler::reap() noexcept {
     reaping_ = true;
-    turn_began_ = coarse_now();
+    turn_began_ = virtual_time_ ? now_ : coarse_now();
     const unsigned reaped =
         engine_->reap([this, at = turn_began_](const completion& c) { dispatch(c, at); });
     completions_ += reaped;
     readied_ += reaped;
+    if (reaped != 0) looked_ = false;
     reaping_ = false;
 }
 
@@ -223,6 +235,11 @@ void scheduler::unbind_all() noexcept {
         attend_all();
     }
     while (!bound_.empty()) bound_.front().unbind();
+}
+
+std::span<scheduler* const> scheduler::siblings() const noexcept {
+    if (group_ != nullptr) return group_->schedulers();
+    return {&self_, 1};
 }
 
 scheduler_stats scheduler::stats() const noexcept {

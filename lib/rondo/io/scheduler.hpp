@@ -18,12 +18,14 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <span>
 #include <thread>
 
 namespace rondo::inline v0 {
 
 namespace detail {
 class helper_pool;
+class thread_group;
 }
 
 /// What a scheduler is made of.
@@ -31,6 +33,7 @@ struct scheduler_options {
     engine_kind engine = engine_kind::automatic;
     engine_options queues = {};
     buffer_pool_options buffers = {};
+    bool virtual_time = false;  ///< see run_options
     /// Makes the engine in place of `engine`, for tests; called on the scheduler's thread.
     std::function<std::unique_ptr<rondo::engine>(const engine_options&)> make_engine = {};
 };
@@ -100,6 +103,13 @@ public:
     bool on_this_thread() const noexcept { return thread_ == std::this_thread::get_id(); }
     scheduler_stats stats() const noexcept;
 
+    /// The schedulers of the run() this one belongs to, in the order of its threads: on() takes
+    /// them. Alone, it is the only one. Constant while tasks run.
+    std::span<scheduler* const> siblings() const noexcept;
+    /// The threads of that run(), or null when it is alone.
+    detail::thread_group* group() const noexcept { return group_; }
+    void join(detail::thread_group& group) noexcept { group_ = &group; }
+
     /// Lets the state be stopped and unbound when the scheduler ends.
     void adopt(completion_target& state) noexcept { bound_.push_back(state); }
     void orphan_made() noexcept { ++orphans_; }
@@ -143,6 +153,7 @@ private:
     void expire_timers() noexcept;
     engine::duration longest_wait() noexcept;
     void enter(engine::duration timeout);
+    engine::duration leap(engine::duration wait) noexcept;
     void reap() noexcept;
     void dispatch(const completion& c, clock::time_point at) noexcept;
     void attend_all() noexcept;
@@ -153,11 +164,15 @@ private:
     std::unique_ptr<engine> engine_;
     std::unique_ptr<buffer_pool> buffers_;
     std::thread::id thread_ = std::this_thread::get_id();
+    scheduler* const self_ = this;
+    detail::thread_group* group_ = nullptr;
+    bool virtual_time_ = false;
 
     // This thread.
     timer_heap timers_;
     clock::time_point now_{};
     bool now_known_ = false;
+    bool looked_ = false;  // virtual time: nothing was there to do when the engine was last entered
     bool reaping_ = false;
     std::uint32_t turn_ = 0;
     std::size_t orphans_ = 0;

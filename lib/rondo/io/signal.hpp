@@ -6,38 +6,55 @@
 #include <rondo/task/graceful_stop.hpp>
 #include <rondo/task/operation_canceled.hpp>
 
+#include <signal.h>
+
 #include <chrono>
+#include <concepts>
 #include <exception>
+#include <functional>
 #include <optional>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace rondo::inline v0 {
 
 struct interrupt_options {
     /// From the signal to the cancellation of what has not ended by itself.
     std::chrono::milliseconds drain = std::chrono::seconds(10);
+    /// Another signal, at which dump_tasks() is written to standard error; 0 for none.
+    int dump_on = 0;
 };
 
 namespace detail {
 
+class interruption_relay;
+
 /// Owns SIGINT and SIGTERM while it lives; the first one begins the graceful stop and, at the
 /// drain deadline, or at once where nobody can end by itself, cancels. A second one ends the
-/// process from its handler. One at a time in a process.
-class interruption final : public timer {
+/// process from its handler. One at a time on a thread: a signal reaches those of all threads.
+class interruption final : public timer, public intrusive_hook {
 public:
     interruption(context& inside, graceful_stop& stop, const interrupt_options& options);
     ~interruption();
 
     bool happened() const noexcept { return happened_; }
     void begin() noexcept;
+    void dump() noexcept;
+    event_loop& loop() const noexcept { return inside_->loop(); }
     void expire() noexcept override { inside_->cancel(); }
 
 private:
+    friend interruption_relay;
+
+    /// Carries a signal to this loop. It lives until it has run there, whatever became of us.
+    struct message;
+
     context* inside_;
     graceful_stop* stop_;
     interrupt_options options_;
     bool happened_ = false;
+    std::vector<message*> under_way_;  // guarded by the relay's lock
 };
 
 template <typename T>
@@ -48,7 +65,8 @@ using interruptible_t = std::conditional_t<std::is_void_v<T>, void, std::optiona
 /// Runs `work` until it ends or SIGINT or SIGTERM comes, which then ends it by the two phases:
 /// servers stop accepting, the served get the end of the stream and are drained; what has not
 /// ended at the drain deadline is cancelled. Returns work's value, or nothing when it was
-/// cancelled so; throws what it threw. Misuse: two at a time in one process.
+/// cancelled so; throws what it threw. On several threads, each may have one, and a signal ends the
+/// work of all. Misuse: two at a time on one thread.
 template <awaitable A>
 task<detail::interruptible_t<await_result_t<A>>> until_interrupted(
     A&& work, interrupt_options options = {}) {
@@ -70,10 +88,56 @@ task<detail::interruptible_t<await_result_t<A>>> until_interrupted(
     }
 }
 
+/// What run_main() asks for: SIGUSR1 shows what the program's tasks wait for.
+inline constexpr interrupt_options program_options{std::chrono::seconds(10), SIGUSR1};
+
 /// run() for a program: `int main() { return run_main(serve()); }`. Ends `work` on SIGINT and
 /// SIGTERM as until_interrupted() does. An exception is printed as one line on standard error.
 /// Returns the exit code: what a task<int> returned, 0, or 1 after an exception.
-int run_main(task<> work, const interrupt_options& options = {});
-int run_main(task<int> work, const interrupt_options& options = {});
+int run_main(task<> work, const interrupt_options& options = program_options);
+int run_main(task<int> work, const interrupt_options& options = program_options);
+
+namespace detail {
+
+/// Runs `program` and turns what it throws into a line and an exit code.
+int run_reporting(const std::function<int()>& program);
+
+/// One thread's part in a run_main() on several; keeps its arguments.
+template <typename Function, typename... Arguments>
+auto interruptible_part(Function function, Arguments... arguments)
+    -> task<interruptible_t<typename std::invoke_result_t<Function&, Arguments...>::value_type>> {
+    using result = typename std::invoke_result_t<Function&, Arguments...>::value_type;
+    auto work = std::invoke(function, std::move(arguments)...);
+    if constexpr (std::is_void_v<result>) {
+        co_await until_interrupted(std::move(work), program_options);
+    } else {
+        auto value = co_await until_interrupted(std::move(work), program_options);
+        co_return value;
+    }
+}
+
+}  // namespace detail
+
+/// The same with run()'s options, on as many threads: `run_main({.threads = 4}, serve)`. Returns
+/// what the caller's thread returned.
+template <typename Function, typename... Arguments>
+    requires std::invocable<std::decay_t<Function>&, std::decay_t<Arguments>...>
+int run_main(const run_options& options, Function&& function, Arguments&&... arguments) {
+    return detail::run_reporting([&] {
+        const auto part =
+            detail::interruptible_part<std::decay_t<Function>, std::decay_t<Arguments>...>;
+        using result = typename std::invoke_result_t<std::decay_t<Function>&,
+                                                     std::decay_t<Arguments>...>::value_type;
+        if constexpr (std::is_void_v<result>) {
+            run(options, part, std::forward<Function>(function),
+                std::forward<Arguments>(arguments)...);
+            return 0;
+        } else {
+            const auto code = run(options, part, std::forward<Function>(function),
+                                  std::forward<Arguments>(arguments)...);
+            return static_cast<int>(code.value_or(0));
+        }
+    });
+}
 
 }  // namespace rondo::inline v0

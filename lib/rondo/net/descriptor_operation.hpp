@@ -9,6 +9,7 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <source_location>
 #include <span>
 #include <system_error>
 #include <vector>
@@ -54,8 +55,9 @@ public:
                                   std::size_t most);
 
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        begin(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        begin(awaiting, context_at(awaiting, place));
     }
     received_descriptors await_resume();
     std::error_code error();

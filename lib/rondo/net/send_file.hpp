@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <source_location>
 #include <system_error>
 
 namespace rondo::inline v0 {
@@ -28,8 +29,9 @@ public:
         : state_(&state), file_(&source), offset_(offset), size_(count) {}
 
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        begin(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        begin(awaiting, context_at(awaiting, place));
     }
     std::size_t await_resume();
     std::error_code error() noexcept;

@@ -12,6 +12,7 @@
 #include <functional>
 #include <limits>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -31,12 +32,14 @@ struct serve_options {
     /// hang up by a reset saves an exception each, about a tenth of what such a connection costs.
     bool end_on_reset = false;
     /// Called when the server listens, with the endpoints (ports chosen by the kernel filled in).
+    /// On several threads, by the first of them alone.
     std::function<void(std::span<const endpoint>)> on_listening = {};
     /// Called with the exception that ended a connection's handler, cancellation left out. Where
     /// none is given, rondo::log gets a line, but for peers that reset or vanished: they are
     /// everyday.
     std::function<void(std::exception_ptr)> on_failure = {};
-    /// Kept up to date while the server runs; must outlive it. Servers may share one.
+    /// Kept up to date while the server runs; must outlive it. Servers of one thread may share
+    /// one.
     serve_stats* stats = nullptr;
 };
 
@@ -55,9 +58,13 @@ public:
     void close_listeners() noexcept;
 
 private:
+    void open(const std::string& name, std::span<const endpoint> wanted);
+    std::vector<endpoint> open_first(std::span<const endpoint> wanted);
     bool open_all(std::span<const endpoint> wanted, bool may_retry);
-    void listening();
+    void take_up(tcp_listener& listener);
+    void announce(std::span<const endpoint> locals);
 
+    scheduler* scheduler_;
     serve_options options_;
     std::vector<tcp_listener> listeners_;
 };
@@ -71,6 +78,9 @@ private:
 /// shutdown(SHUT_RD), so that it still reads what was received, then the end of the stream, and
 /// can still send. Throws operation_canceled when cancelled, after all handlers have ended, and
 /// socket_error when it cannot listen or accept. Out of descriptors it backs off and goes on.
+/// On several threads (run_options::threads), calls with the same `where` share its port: the first
+/// one takes the address for itself alone, so that a clash shows, and the kernel spreads newcomers
+/// over the threads (SO_REUSEPORT, socket(7)). Limits in the options count for each thread.
 template <typename Where, typename Handler>
     requires std::invocable<Handler&, tcp_socket>
 task<> tcp_serve(Where where, Handler handler, serve_options options = {}) {

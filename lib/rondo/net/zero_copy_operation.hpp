@@ -8,6 +8,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <source_location>
 #include <system_error>
 
 namespace rondo::inline v0::detail {
@@ -20,8 +21,9 @@ public:
         : state_(&state), data_(data.data()), size_(data.size()), target_(*this) {}
 
     template <has_context Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) {
-        begin(awaiting, awaiting.promise().task_context());
+    void await_suspend(std::coroutine_handle<Promise> awaiting,
+                       std::source_location place = std::source_location::current()) {
+        begin(awaiting, context_at(awaiting, place));
     }
     void await_resume();
     std::error_code error() noexcept;

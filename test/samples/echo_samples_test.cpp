@@ -7,6 +7,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <fmt/core.h>
+#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -296,11 +297,9 @@ TEST_CASE("a bad endpoint is one line that quotes it and tells what is expected"
         {"8000", "a port alone is written with its colon, as in :8000"},
         {"127.0.0.1:", "the port is missing behind the colon"},
         {"127.0.0.1:65536", "port 65536 is not between 0 and 65535"},
-        {"localhost:-1", "port \"-1\" is not a number between 0 and 65535"},
         {"127.0.0.256:80", "\"127.0.0.256\" is not an IPv4 address: four numbers from 0 to 255 "
                            "without leading zeros are expected, as in 127.0.0.1"},
         {"::1:80", "an IPv6 address with a port is written in brackets, as in [::1]:80"},
-        {"example.com:80", "a host name where a numeric address or localhost is expected"},
     };
     for (const auto& [text, reason] : table) {
         check_refusal(run_program({server, text}),
@@ -308,6 +307,20 @@ TEST_CASE("a bad endpoint is one line that quotes it and tells what is expected"
         check_refusal(run_program({client, text, "hello"}),
                       "echo_client: connect \"" + text + "\": " + reason);
     }
+}
+
+TEST_CASE("a name is refused where one listens, and asked for where one connects", "[samples]") {
+    check_refusal(run_program({server, "example.com:80"}),
+                  "echo_server: listen \"example.com:80\": a host name where a numeric address or "
+                  "localhost is expected");
+    check_refusal(run_program({server, "localhost:-1"}),
+                  "echo_server: listen \"localhost:-1\": port \"-1\" is not a number between 0 and "
+                  "65535");
+    // Services have names, too, and this is none: no server is needed to tell.
+    check_refusal(run_program({client, "localhost:-1", "hello"}),
+                  std::string("echo_client: resolve \"localhost:-1\": ") +
+                      ::gai_strerror(EAI_SERVICE) +
+                      " (no such service; see /etc/services, or give the port's number)");
 }
 
 TEST_CASE("a second echo server on a busy port says what to check", "[samples]") {

@@ -2,6 +2,7 @@
 #include <support/plain_client.hpp>
 #include <support/program.hpp>
 #include <support/sample.hpp>
+#include <support/sanitizer.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -15,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+using rondo::test::address_sanitized;
 using rondo::test::can_connect;
 using rondo::test::comes_to_descriptors;
 using rondo::test::installed;
@@ -58,17 +60,6 @@ std::vector<std::string> all_servers() {
     std::vector<std::string> names = many_at_a_time();
     names.push_back(one_at_a_time);
     return names;
-}
-
-// Whether the programs are built with AddressSanitizer and what comes with it.
-constexpr bool is_sanitized() {
-#if defined(__SANITIZE_ADDRESS__)
-    return true;
-#elif defined(__has_feature)
-    return __has_feature(address_sanitizer);
-#else
-    return false;
-#endif
 }
 
 // Too long to be printed in full.
@@ -185,7 +176,7 @@ TEST_CASE("without a descriptor for it, a client waits in the backlog while nobo
     for (const std::string& name : many_at_a_time()) {
         CAPTURE(name);
         // UBSan's look at the type of a thread's state takes a descriptor, and fails without one.
-        if (is_sanitized() && name == "blocking/echo_threads") continue;
+        if (address_sanitized() && name == "blocking/echo_threads") continue;
         const std::string limited = "ulimit -n 12; exec " + sample(name) + " 127.0.0.1:0";
         sample_server server({"sh", "-c", limited}, 1);
         std::vector<plain_client> clients;

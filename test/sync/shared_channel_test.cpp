@@ -1,6 +1,7 @@
 // Between threads, each with a loop of its own; what holds on one thread is in channel_test.
 #include <support/eventually.hpp>
 #include <support/harness.hpp>
+#include <support/sanitizer.hpp>
 
 #include <rondo/io/run.hpp>
 #include <rondo/sync/shared_channel.hpp>
@@ -122,7 +123,7 @@ task<> pause(std::mt19937& random) { co_await some_turns(static_cast<int>(random
 // What waits is cancelled while another thread may have taken it already.
 TEST_CASE("Cancellations race with the other thread and lose no value",
           "[sync][shared_channel][cancellation]") {
-    constexpr int count = 300;
+    constexpr int count = test::thread_sanitized() ? 60 : 300;
     for (const std::uint32_t capacity : {0u, 3u}) {
         shared_channel<owned> channel(capacity);
         std::atomic<int> contradictions = 0;

@@ -63,7 +63,7 @@ task<> value_of_another_thread() {
     CHECK(ran);
 }
 
-TEST_CASE("blocking returns what its function returned on another thread", "[blocking]") {
+TEST_CASE("blocking returns what its function returned on another thread", "[helpers]") {
     test::run(value_of_another_thread);
 }
 
@@ -84,7 +84,7 @@ task<> move_only() {
 }
 
 TEST_CASE("blocking keeps its arguments, which may be moved only, and so may its result",
-          "[blocking]") {
+          "[helpers]") {
     test::run(move_only);
 }
 
@@ -100,7 +100,7 @@ task<> exceptions() {
 
 task<> other_exception() { co_await blocking(fail_otherwise); }
 
-TEST_CASE("blocking throws what its function threw", "[blocking]") {
+TEST_CASE("blocking throws what its function threw", "[helpers]") {
     test::run(exceptions);
     CHECK_THROWS_AS(test::run(other_exception), std::runtime_error);
 }
@@ -124,7 +124,7 @@ task<> loop_goes_on() {
     CHECK(returned);
 }
 
-TEST_CASE("The loop goes on while a call blocks", "[blocking]") { test::run(loop_goes_on); }
+TEST_CASE("The loop goes on while a call blocks", "[helpers]") { test::run(loop_goes_on); }
 
 task<> many_calls() {
     std::atomic<int> sum = 0;
@@ -140,7 +140,7 @@ task<> many_calls() {
     CHECK(sum == 199 * 200 / 2);
 }
 
-TEST_CASE("More calls than there are helper threads all return", "[blocking]") {
+TEST_CASE("More calls than there are helper threads all return", "[helpers]") {
     test::run(many_calls);
 }
 
@@ -156,7 +156,7 @@ task<> in_a_cancelled_scope() {
     CHECK_FALSE(ran);
 }
 
-TEST_CASE("In a cancelled scope blocking fails and calls nothing", "[blocking][cancellation]") {
+TEST_CASE("In a cancelled scope blocking fails and calls nothing", "[helpers][cancellation]") {
     test::run(in_a_cancelled_scope);
 }
 
@@ -189,7 +189,7 @@ task<> cancelled_before_it_began() {
     CHECK_FALSE(ran);
 }
 
-TEST_CASE("A call that is cancelled before it began never runs", "[blocking][cancellation]") {
+TEST_CASE("A call that is cancelled before it began never runs", "[helpers][cancellation]") {
     test::run(cancelled_before_it_began);
 }
 
@@ -231,7 +231,7 @@ task<> cancelled_after_it_began(std::shared_ptr<gate> shared,
 }
 
 TEST_CASE("A call that is cancelled after it began is abandoned, beyond the end of run()",
-          "[blocking][cancellation]") {
+          "[helpers][cancellation]") {
     auto shared = std::make_shared<gate>();
     auto destroyed = std::make_shared<std::atomic<int>>(0);
     test::run(cancelled_after_it_began, shared, destroyed);
@@ -263,7 +263,7 @@ task<> abandoned_ends_under_way() {
     CHECK(three == 3);
 }
 
-TEST_CASE("An abandoned call that returns later disturbs nobody", "[blocking][cancellation]") {
+TEST_CASE("An abandoned call that returns later disturbs nobody", "[helpers][cancellation]") {
     test::run(abandoned_ends_under_way);
 }
 
@@ -290,7 +290,7 @@ task<> cancelled_about_when_it_ends(int round) {
 }
 
 TEST_CASE("A cancellation that meets the end of its call loses neither",
-          "[blocking][cancellation]") {
+          "[helpers][cancellation]") {
     // Each round ends its loop, too, while the helper may be about to post to it.
     for (int round = 0; round != 128; ++round) {
         INFO("round " << round);
@@ -303,7 +303,7 @@ task<> timed_out(std::shared_ptr<gate> shared) {
     CHECK(thrown == std::errc::timed_out);
 }
 
-TEST_CASE("A time-out ends the wait for a call that hangs", "[blocking][cancellation]") {
+TEST_CASE("A time-out ends the wait for a call that hangs", "[helpers][cancellation]") {
     auto shared = std::make_shared<gate>();
     test::run(timed_out, shared);
     open(*shared);
@@ -319,6 +319,6 @@ task<> never_awaited() {
     CHECK_FALSE(ran);
 }
 
-TEST_CASE("A call that is never awaited never runs", "[blocking]") { test::run(never_awaited); }
+TEST_CASE("A call that is never awaited never runs", "[helpers]") { test::run(never_awaited); }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <rondo/detail/unique_fd.hpp>
 #include <rondo/net/endpoint.hpp>
 
+#include <support/plain_client.hpp>
 #include <support/program.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -134,11 +135,12 @@ void check_same(const std::string& got, const std::string& expected) {
 // --- a running echo server -----------------------------------------------------------------------
 
 struct running_server {
-    program process{{server, "127.0.0.1:0"}};
+    program process;
     std::string where;
     std::string port;
 
-    running_server() {
+    explicit running_server(const std::vector<std::string>& options = {})
+        : process(command(options)) {
         const std::string line = process.read_line();
         const std::string start = "listening on ";
         REQUIRE(line.substr(0, start.size()) == start);
@@ -148,6 +150,12 @@ struct running_server {
     outcome interrupt() {
         process.signal(SIGINT);
         return process.finish();
+    }
+
+    static std::vector<std::string> command(const std::vector<std::string>& options) {
+        std::vector<std::string> words = {server, "127.0.0.1:0"};
+        words.insert(words.end(), options.begin(), options.end());
+        return words;
     }
 };
 
@@ -178,6 +186,46 @@ TEST_CASE("netcat gets back what it sends to the echo server", "[samples]") {
     check_same(answered.out, text);
     CHECK(answered.exit_code == 0);
     CHECK(echo.interrupt().exit_code == 0);
+}
+
+TEST_CASE("the echo server serves on several threads", "[samples][threads]") {
+    if (!installed("nc")) SKIP("there is no nc");
+    running_server echo({"--threads", "3"});
+    for (int i = 0; i < 10; ++i) {
+        const std::string text = "hello " + std::to_string(i) + '\n';
+        const outcome answered = run_program({"nc", "-N", "127.0.0.1", echo.port}, text);
+        check_same(answered.out, text);
+    }
+    const outcome ended = echo.interrupt();
+    CHECK(ended.exit_code == 0);
+    CHECK(ended.out == "listening on " + echo.where + "\n");  // once, not once for each thread
+    CHECK(ended.err.empty());
+}
+
+TEST_CASE("the echo server shows at SIGUSR1 what its connections wait for, and in which line",
+          "[samples][dump_tasks]") {
+    running_server echo;
+    int lines = 0;
+    std::ifstream source(RONDO_SAMPLES_SOURCE_DIR "/echo_server.cpp");
+    for (std::string line; std::getline(source, line); ++lines) {
+        if (line.find("co_await peer.recv()") != std::string::npos) break;
+    }
+    rondo::test::plain_client idle(echo.where);
+    idle.send("x");
+    CHECK(idle.receive(1) == "x");
+    rondo::test::plain_client talking(echo.where);
+    talking.send("x");
+    CHECK(talking.receive(1) == "x");
+    echo.process.signal(SIGUSR1);
+    // The handler has run before the server reads this.
+    talking.send("y");
+    CHECK(talking.receive(1) == "y");
+    const outcome ended = echo.interrupt();
+    CHECK(ended.exit_code == 0);
+    CAPTURE(ended.err);
+    CHECK(ended.err.find("connection: recv from 127.0.0.1:") != std::string::npos);
+    CHECK(ended.err.find("echo_server.cpp:" + std::to_string(lines + 1) + "\n") !=
+          std::string::npos);
 }
 
 TEST_CASE("socat gets back what it sends to the echo server", "[samples]") {
@@ -307,6 +355,16 @@ TEST_CASE("a bad endpoint is one line that quotes it and tells what is expected"
         check_refusal(run_program({client, text, "hello"}),
                       "echo_client: connect \"" + text + "\": " + reason);
     }
+    // A client resolves names; a server listens on addresses.
+    check_refusal(run_program({server, "example.com:80"}),
+                  "echo_server: listen \"example.com:80\": a host name where a numeric address or "
+                  "localhost is expected");
+    check_refusal(run_program({server, "localhost:-1"}),
+                  "echo_server: listen \"localhost:-1\": port \"-1\" is not a number between 0 and "
+                  "65535");
+    const outcome failed = run_program({client, "localhost:-1", "hello"});
+    CHECK(failed.err.starts_with("echo_client: resolve \"localhost:-1\": "));
+    CHECK(failed.exit_code == 1);
 }
 
 TEST_CASE("a name is refused where one listens, and asked for where one connects", "[samples]") {

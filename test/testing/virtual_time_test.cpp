@@ -2,6 +2,9 @@
 #include <rondo/task/sleep.hpp>
 #include <rondo/task/when_all.hpp>
 #include <rondo/task/with_timeout.hpp>
+#include <rondo/testing/faulty_engine.hpp>
+#include <rondo/testing/scripted_stream.hpp>
+#include <rondo/testing/socket_pair.hpp>
 #include <rondo/testing/virtual_time.hpp>
 
 #include <support/tcp_pair.hpp>
@@ -13,6 +16,17 @@
 
 using namespace std::chrono_literals;
 using rondo::testing::run_in_virtual_time;
+
+// The whole kit at once, by its public names.
+TEST_CASE("the test kit's parts go together", "[testing][virtual_time]") {
+    const bool answered = rondo::testing::run_in_virtual_time([]() -> rondo::task<bool> {
+        auto pair = rondo::testing::tcp_socket_pair();
+        co_await pair.a.send("x");
+        auto data = co_await pair.b.recv();
+        co_return data.text() == "x";
+    });
+    CHECK(answered);
+}
 
 TEST_CASE("virtual time: sleeps end in the order of their deadlines, without waiting",
           "[testing][virtual_time]") {

@@ -6,7 +6,7 @@
 
 #include <utility>
 
-namespace rondo::testing {
+namespace rondo::inline v0::testing {
 
 /// run() in virtual time: the clock of the loop stands still while any task can go on or the
 /// engine has something to deliver, and then leaps to the next deadline. Sleeps and time-outs end
@@ -21,4 +21,4 @@ decltype(auto) run_in_virtual_time(Function&& function, Arguments&&... arguments
     return run(options, std::forward<Function>(function), std::forward<Arguments>(arguments)...);
 }
 
-}  // namespace rondo::testing
+}  // namespace rondo::inline v0::testing

@@ -1,4 +1,6 @@
 #include <rondo/net/tcp.hpp>
+#include <rondo/sync/channel.hpp>
+#include <rondo/sync/event.hpp>
 #include <rondo/task/dump_tasks.hpp>
 #include <rondo/task/sleep.hpp>
 #include <rondo/task/task_group.hpp>
@@ -132,6 +134,25 @@ TEST_CASE("dump_tasks shows the children below the task that joins them", "[task
     const std::size_t first = text.find("sleep_long: time to pass", parent);
     REQUIRE(first != std::string::npos);
     CHECK(text.find("sleep_long: time to pass", first + 1) != std::string::npos);
+}
+
+TEST_CASE("dump_tasks says what a task awaits of another one", "[task][dump_tasks][sync]") {
+    const std::string text = rondo::test::run([]() -> rondo::task<std::string> {
+        rondo::event set;
+        rondo::channel<int> values(1);
+        auto body = [&](rondo::task_group& group) -> rondo::task<std::string> {
+            group.spawn([&]() -> rondo::task<> { co_await set.wait(); });
+            group.spawn([&]() -> rondo::task<> { co_await values.recv(); });
+            co_await rondo::yield();
+            std::string dumped = co_await dump_beside(group);
+            co_return dumped;
+        };
+        std::string dumped = co_await rondo::with_task_group(body);
+        co_return dumped;
+    });
+    CAPTURE(text);
+    CHECK_THAT(text, ContainsSubstring(": an event to be set, for "));
+    CHECK_THAT(text, ContainsSubstring(": a value of a channel, for "));
 }
 
 TEST_CASE("a function's name is taken out of what compilers say", "[task][dump_tasks]") {

@@ -22,8 +22,8 @@ namespace rondo::inline v0 {
 struct interrupt_options {
     /// From the signal to the cancellation of what has not ended by itself.
     std::chrono::milliseconds drain = std::chrono::seconds(10);
-    /// Another signal, at which dump_tasks() is written to standard error; 0 for none.
-    int dump_on = 0;
+    /// Another signal, at which dump_tasks() is written to standard error; 0 leaves all alone.
+    int dump_on = SIGUSR1;
 };
 
 namespace detail {
@@ -65,8 +65,8 @@ using interruptible_t = std::conditional_t<std::is_void_v<T>, void, std::optiona
 /// Runs `work` until it ends or SIGINT or SIGTERM comes, which then ends it by the two phases:
 /// servers stop accepting, the served get the end of the stream and are drained; what has not
 /// ended at the drain deadline is cancelled. Returns work's value, or nothing when it was
-/// cancelled so; throws what it threw. On several threads, each may have one, and a signal ends the
-/// work of all. Misuse: two at a time on one thread.
+/// cancelled so; throws what it threw. SIGUSR1 shows what its tasks wait for. On several threads,
+/// each may have one, and a signal ends the work of all. Misuse: two at a time on one thread.
 template <awaitable A>
 task<detail::interruptible_t<await_result_t<A>>> until_interrupted(
     A&& work, interrupt_options options = {}) {
@@ -74,6 +74,7 @@ task<detail::interruptible_t<await_result_t<A>>> until_interrupted(
     context inside(here);
     graceful_stop stop;
     inside.set_stop(stop);
+    inside.set_name("until_interrupted");
     detail::interruption signals(inside, stop, options);
     auto&& inner = detail::as_task(std::forward<A>(work));
     std::exception_ptr failure = co_await inner.settle(inside);
@@ -88,14 +89,11 @@ task<detail::interruptible_t<await_result_t<A>>> until_interrupted(
     }
 }
 
-/// What run_main() asks for: SIGUSR1 shows what the program's tasks wait for.
-inline constexpr interrupt_options program_options{std::chrono::seconds(10), SIGUSR1};
-
 /// run() for a program: `int main() { return run_main(serve()); }`. Ends `work` on SIGINT and
 /// SIGTERM as until_interrupted() does. An exception is printed as one line on standard error.
 /// Returns the exit code: what a task<int> returned, 0, or 1 after an exception.
-int run_main(task<> work, const interrupt_options& options = program_options);
-int run_main(task<int> work, const interrupt_options& options = program_options);
+int run_main(task<> work, const interrupt_options& options = {});
+int run_main(task<int> work, const interrupt_options& options = {});
 
 namespace detail {
 
@@ -109,9 +107,9 @@ auto interruptible_part(Function function, Arguments... arguments)
     using result = typename std::invoke_result_t<Function&, Arguments...>::value_type;
     auto work = std::invoke(function, std::move(arguments)...);
     if constexpr (std::is_void_v<result>) {
-        co_await until_interrupted(std::move(work), program_options);
+        co_await until_interrupted(std::move(work));
     } else {
-        auto value = co_await until_interrupted(std::move(work), program_options);
+        auto value = co_await until_interrupted(std::move(work));
         co_return value;
     }
 }

@@ -81,7 +81,9 @@ void log_failure(const std::exception_ptr& failure) {
 stream_server::stream_server(context& here, server_settings settings)
     : settings_(std::move(settings)),
       context_(here),
-      stats_(settings_.stats != nullptr ? settings_.stats : &own_stats_) {}
+      stats_(settings_.stats != nullptr ? settings_.stats : &own_stats_) {
+    context_.set_name("server");
+}
 
 stream_server::~stream_server() = default;
 

@@ -52,6 +52,8 @@ public:
     /// Accepts until the server is stopped or cancelled; hands each connection to `start`.
     template <typename Start>
     task<> accept_from(stream_listener& listener, Start start) {
+        context& here = co_await this_context();
+        here.set_name("accept loop");
         for (;;) {
             stream_socket accepted = co_await next(listener);
             if (!accepted.is_open()) co_return;

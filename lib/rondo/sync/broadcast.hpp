@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <optional>
 #include <source_location>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -64,6 +65,7 @@ namespace detail {
 template <typename T>
 class broadcast_operation : public sync_operation {
 public:
+    std::string awaits() const override { return "a value of a broadcast"; }
     template <has_context Promise>
     bool await_suspend(std::coroutine_handle<Promise> awaiting,
                        std::source_location place = std::source_location::current()) noexcept {

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <source_location>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -67,6 +68,7 @@ struct channel_state {
 template <typename T, typename Side>
 class channel_send_operation : public Side::operation {
 public:
+    std::string awaits() const override { return "room in a channel"; }
     channel_send_operation(channel_state<T, Side>& state, T& value) noexcept
         : Side::operation(state.lock), state_(&state), value_(&value) {}
 
@@ -121,6 +123,7 @@ public:
 template <typename T, typename Side>
 class channel_receive_base : public Side::operation {
 public:
+    std::string awaits() const override { return "a value of a channel"; }
     template <has_context Promise>
     bool await_suspend(std::coroutine_handle<Promise> awaiting,
                        std::source_location place = std::source_location::current()) noexcept {

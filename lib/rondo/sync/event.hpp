@@ -4,6 +4,7 @@
 #include <rondo/sync/sync_operation.hpp>
 
 #include <source_location>
+#include <string>
 
 namespace rondo::inline v0 {
 
@@ -13,6 +14,7 @@ namespace detail {
 
 class event_wait_operation final : public sync_operation {
 public:
+    std::string awaits() const override { return "an event to be set"; }
     explicit event_wait_operation(event& awaited) noexcept : event_(&awaited) {}
     template <has_context Promise>
     bool await_suspend(std::coroutine_handle<Promise> awaiting,

@@ -4,6 +4,7 @@
 #include <rondo/sync/sync_operation.hpp>
 
 #include <source_location>
+#include <string>
 #include <utility>
 
 namespace rondo::inline v0 {
@@ -44,6 +45,7 @@ namespace detail {
 
 class mutex_lock_operation final : public sync_operation {
 public:
+    std::string awaits() const override { return "a mutex to be unlocked"; }
     explicit mutex_lock_operation(mutex& wanted) noexcept : mutex_(&wanted) {}
     template <has_context Promise>
     bool await_suspend(std::coroutine_handle<Promise> awaiting,

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <source_location>
+#include <string>
 #include <utility>
 
 namespace rondo::inline v0 {
@@ -49,6 +50,7 @@ namespace detail {
 /// What both ways to take permits share.
 class semaphore_operation : public sync_operation {
 public:
+    std::string awaits() const override { return "permits of a semaphore"; }
     template <has_context Promise>
     bool await_suspend(std::coroutine_handle<Promise> awaiting,
                        std::source_location place = std::source_location::current()) noexcept {

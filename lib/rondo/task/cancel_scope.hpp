@@ -57,6 +57,7 @@ private:
     public:
         member(cancel_scope& scope, context& parent) noexcept : context_(parent) {
             scope.members_.push_back(*this);
+            context_.set_name("cancel scope");
             if (scope.cancelled_) context_.cancel();
         }
         context context_;
@@ -77,6 +78,7 @@ template <awaitable A>
 task<await_result_t<A>> shield(A&& operation) {
     context& here = co_await this_context();
     context inside(here, context::shielding::on);
+    inside.set_name("shield");
     auto&& inner = detail::as_task(std::forward<A>(operation));
     std::exception_ptr failure = co_await inner.settle(inside);
     if (failure) std::rethrow_exception(std::move(failure));

@@ -78,6 +78,10 @@ std::vector<std::source_location> trace(const context& task) {
     for (const await_site* site = task.innermost(); site != nullptr; site = site->outer()) {
         add(site->place());
     }
+    // A task of the library alone: better its own line than none.
+    if (places.empty() && task.waiting() != nullptr && task.waits_at().line() != 0) {
+        places.push_back(task.waits_at());
+    }
     return places;
 }
 
@@ -89,7 +93,9 @@ std::string state_of(const context& task) {
     } else {
         bool below = false;
         task.each_child([&](const context&) { below = true; });
-        text = below ? "what is below" : "ready or running";
+        text = below                         ? "what is below"
+               : task.innermost() != nullptr ? "ready or running"
+                                             : "no task in it now";
     }
     if (task.cancelled()) text += ", cancelled";
     return text;

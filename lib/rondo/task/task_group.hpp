@@ -110,7 +110,7 @@ private:
     template <std::invocable<task_group&> Body>
     friend task<detail::group_body_result<Body>> with_task_group(Body body);
 
-    explicit task_group(context& parent) noexcept : scope_(parent) {}
+    explicit task_group(context& parent) noexcept : scope_(parent) { scope_.set_name("group"); }
 
     context scope_;
     std::size_t children_ = 0;

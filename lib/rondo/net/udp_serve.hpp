@@ -97,7 +97,8 @@ task<> serve_all_datagrams(udp_server& server, Handler& handler) {
 /// `handlers` of them run at a time for each socket. A handler's exception ends the handling of
 /// its datagram alone. Completes when a graceful stop was asked for and what had arrived by then
 /// has been handled. Throws operation_canceled when cancelled, after all handlers have ended, and
-/// socket_error when it cannot bind or receive.
+/// socket_error when it cannot bind or receive. On several threads (run_options::threads) the
+/// second call for an address ends with EADDRINUSE: tcp_serve() alone shares its address.
 template <typename Where, typename Handler>
     requires std::invocable<Handler&, udp_socket&, datagram>
 task<> udp_serve(Where where, Handler handler, udp_serve_options options = {}) {

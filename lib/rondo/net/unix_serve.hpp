@@ -50,9 +50,11 @@ private:
 }  // namespace detail
 
 /// tcp_serve() on a Unix socket: listens on `where`, a unix_address or its text, or an open
-/// unix_listener, and runs `handler(unix_socket)` for every connection. One thing differs: once a
+/// unix_listener, and runs `handler(unix_socket)` for every connection. Two things differ. Once a
 /// graceful stop has begun, what a client still sends fails there (EPIPE), since on a Unix socket
-/// shutdown(SHUT_RD) is felt by the peer. What it had sent before is served.
+/// shutdown(SHUT_RD) is felt by the peer. What it had sent before is served. And on several threads
+/// (run_options::threads) the second call for an address ends with EADDRINUSE: tcp_serve()
+/// alone shares its address.
 template <typename Where, typename Handler>
     requires std::invocable<Handler&, unix_socket>
 task<> unix_serve(Where where, Handler handler, unix_serve_options options = {}) {

@@ -3,7 +3,7 @@
 //
 //     ./samples/run file_server localhost:8003 docs
 //     ./samples/run file_fetch localhost:8003 benchmarks.md
-//     ./samples/run file_fetch localhost:8003 guide/first.md --output /tmp/first.md
+//     ./samples/run file_fetch localhost:8003 architecture.md --output /tmp/a.md
 #include <rondo/rondo.hpp>
 
 #include <CLI/CLI.hpp>
@@ -106,6 +106,10 @@ rondo::task<bool> fetch(std::string where, std::string name, std::string part) {
     co_await server.send(request);
     const auto line = co_await reader.read_line();
     if (!line) throw failure("the server closed the connection without an answer");
+    if (std::string_view(*line).starts_with("ERROR the file ends before ")) {
+        fs::remove(part);
+        throw failure("what was kept is longer than the file: fetch it again from the start");
+    }
     const remote_file wanted = parse(*line);
 
     const auto flags =

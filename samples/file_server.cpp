@@ -100,10 +100,16 @@ rondo::task<> send_answer(rondo::tcp_socket& peer, folder& from, fs::path path,
     }
     rondo::file source = std::move(*opened);
     const std::uint64_t size = source.size();
+    if (offset > size) {
+        const std::string refusal =
+            fmt::format("ERROR the file ends before {}: it has {} bytes\n", offset, size);
+        co_await peer.send(refusal);
+        co_return;
+    }
     const std::uint32_t sum = co_await from.checksum(path, source);
     const std::string answer = fmt::format("OK {} {:08x}\n", size, sum);
     co_await peer.send(answer);
-    if (offset >= size) co_return;
+    if (offset == size) co_return;
     const std::size_t sent = co_await rondo::send_file(peer, source, offset, size - offset);
     // What was promised cannot be kept: the client sees it by the end of the stream.
     if (sent != size - offset) throw std::runtime_error(path.string() + " became shorter");

@@ -138,17 +138,27 @@ TEST_CASE("file_fetch keeps what came before the connection ended and fetches th
 TEST_CASE("file_fetch refuses what does not have the checksum", "[samples][file]") {
     exchange files;
     running_server server(files.from);
-    const std::string sentence =
-        "file_fetch: the checksum is wrong: the file has changed meanwhile, or what was kept was "
-        "of another one; fetch it again from the start\n";
-    for (const std::size_t kept : {std::size_t{1000}, files.text.size() + 1}) {
+    for (const std::size_t kept : {std::size_t{1000}, files.text.size()}) {
         write_file(files.output + ".part", std::string(kept, 'x'));
         const outcome failed = files.fetch(server.where);
         CHECK(failed.exit_code == 1);
-        CHECK(failed.err == sentence);
+        CHECK(failed.err == "file_fetch: the checksum is wrong: the file has changed meanwhile, or "
+                            "what was kept was of another one; fetch it again from the start\n");
         CHECK_FALSE(fs::exists(files.output + ".part"));
         CHECK_FALSE(fs::exists(files.output));
     }
+    files.check_fetched(files.fetch(server.where));
+}
+
+TEST_CASE("file_fetch refuses what was kept of a longer file", "[samples][file]") {
+    exchange files;
+    running_server server(files.from);
+    write_file(files.output + ".part", files.text + "x");
+    const outcome failed = files.fetch(server.where);
+    CHECK(failed.exit_code == 1);
+    CHECK(failed.err == "file_fetch: what was kept is longer than the file: fetch it again from "
+                        "the start\n");
+    CHECK_FALSE(fs::exists(files.output));
     files.check_fetched(files.fetch(server.where));
 }
 
@@ -189,10 +199,11 @@ TEST_CASE("file_server answers nonsense by a line and goes on", "[samples][file]
     running_server server(files.from);
     const outcome talk = run_program(
         {"nc", "-N", "127.0.0.1", server.where.substr(server.where.find(':') + 1)},
-        "HELO\nGET small\nGET small x\nGET small 0\nGET small 3\nGET small 9\n");
+        "HELO\nGET small\nGET small x\nGET small 0\nGET small 3\nGET small 5\nGET small 6\n");
     const std::string refusal = "ERROR a request is GET NAME OFFSET\n";
     CHECK(talk.out == refusal + refusal + refusal +
-                          "OK 5 7545ea13\nsmallOK 5 7545ea13\nllOK 5 7545ea13\n");
+                          "OK 5 7545ea13\nsmallOK 5 7545ea13\nllOK 5 7545ea13\n"
+                          "ERROR the file ends before 6: it has 5 bytes\n");
 }
 
 TEST_CASE("file_fetch says what is wrong with a server", "[samples][file]") {

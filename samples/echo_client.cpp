@@ -2,6 +2,7 @@
 //
 //     ./samples/run echo_client                        lines of standard input to localhost:8000
 //     ./samples/run echo_client localhost:8000 hello   one message
+//     ./samples/run echo_client unix:/tmp/echo         to echo_server on a Unix socket
 #include <rondo/rondo.hpp>
 
 #include <CLI/CLI.hpp>
@@ -12,7 +13,7 @@
 #include <stdexcept>
 
 // An answer comes in as many pieces as the network likes.
-rondo::task<> print_echo(rondo::tcp_socket& server, std::size_t missing) {
+rondo::task<> print_echo(rondo::stream_socket& server, std::size_t missing) {
     while (missing != 0) {
         auto data = co_await server.recv();
         if (!data) throw std::runtime_error("the server closed the connection too early");
@@ -23,12 +24,23 @@ rondo::task<> print_echo(rondo::tcp_socket& server, std::size_t missing) {
 }
 
 // At the same time: a message too long for the buffers on its way must be read while it is sent.
-rondo::task<> round_trip(rondo::tcp_socket& server, const std::string& line) {
+rondo::task<> round_trip(rondo::stream_socket& server, const std::string& line) {
     co_await rondo::when_all(server.send(line), print_echo(server, line.size()));
 }
 
-rondo::task<> talk(std::string where, std::vector<std::string> messages) {
+rondo::task<rondo::stream_socket> connect(std::string where) {
+    const std::string scheme = "unix:";
+    if (where.starts_with(scheme)) {
+        const rondo::unix_address path(where.substr(scheme.size()));
+        rondo::unix_socket server = co_await rondo::unix_connect(path);
+        co_return server;
+    }
     rondo::tcp_socket server = co_await rondo::tcp_connect(where);
+    co_return server;
+}
+
+rondo::task<> talk(std::string where, std::vector<std::string> messages) {
+    rondo::stream_socket server = co_await connect(where);
     for (std::string& message : messages) {
         message += '\n';
         co_await round_trip(server, message);
@@ -45,7 +57,7 @@ int main(int argc, char** argv) {
     std::vector<std::string> messages;
     CLI::App app("Sends each MESSAGE as a line, or the lines of standard input where none is given,"
                  " and prints what comes back.");
-    app.add_option("HOST:PORT", where, "the server")->capture_default_str();
+    app.add_option("HOST:PORT", where, "the server; or unix:PATH")->capture_default_str();
     app.add_option("MESSAGE", messages, "what to send");
     CLI11_PARSE(app, argc, argv);
 

@@ -22,9 +22,18 @@ std::string without_line_end(std::string_view text) {
     return std::string(text);
 }
 
+void print_origin(const rondo::tcp_socket& client) {
+    try {
+        const rondo::endpoint from = client.remote_endpoint();
+        print_line("Connection from ('{}', {})", from.address(), from.port());
+    } catch (const rondo::socket_error&) {
+        // It was reset while it waited: the kernel has forgotten who it was.
+        print_line("Connection from a client that is gone already");
+    }
+}
+
 rondo::task<> talk(rondo::tcp_socket& client) {
-    const rondo::endpoint from = client.remote_endpoint();
-    print_line("Connection from ('{}', {})", from.address(), from.port());
+    print_origin(client);
     // 5. Receive and send, until the client has ended its stream.
     while (auto data = co_await client.recv()) {
         print_line("Received: {}", without_line_end(data.text()));
@@ -54,11 +63,14 @@ rondo::task<> serve(std::string where) {
         rondo::tcp_socket client = co_await listener.accept();
         try {
             co_await talk(client);
-        } catch (const rondo::socket_error& gone) {
-            fmt::print(stderr, "tcp_server: {}\n", gone.what());
+        } catch (const std::system_error& end) {
+            // Ctrl-C is no failure; the next accept() ends the program.
+            if (end.code() != std::errc::operation_canceled) {
+                fmt::print(stderr, "tcp_server: {}\n", end.what());
+            }
         }
-        // 6. Close.
-        co_await client.close();
+        // 6. Close, after Ctrl-C as well.
+        co_await rondo::shield(client.close());
         print_line("Connection closed");
     }
 }

@@ -1,6 +1,9 @@
 // tcp_server and tcp_client as a user meets them, with each other, netcat and their blocking twins;
 // echo_server on a Unix socket.
+#include <rondo/net/endpoint.hpp>
+
 #include <support/program.hpp>
+#include <support/raw_peer.hpp>
 #include <support/temporary_folder.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -13,6 +16,7 @@
 
 using rondo::test::outcome;
 using rondo::test::program;
+using rondo::test::raw_peer;
 using rondo::test::run_program;
 using rondo::test::temporary_folder;
 
@@ -92,6 +96,35 @@ TEST_CASE("tcp_server answers netcat, and one client after the other", "[samples
     server.stops();
 }
 
+TEST_CASE("tcp_server says that a client was gone before it was accepted", "[samples]") {
+    running_tcp_server server;
+    const rondo::endpoint where = *rondo::endpoint::parse("127.0.0.1:" + server.port);
+    // Stopped, so that the reset is there before the connection is accepted.
+    server.process.stop();
+    raw_peer::connect_to(where).reset();
+    server.process.signal(SIGCONT);
+    CHECK(server.process.read_line() == "Connection from a client that is gone already");
+    CHECK(server.process.read_line() == "Connection closed");
+    server.waits();
+    server.process.signal(SIGINT);
+    const outcome ended = server.process.finish();
+    CHECK(ended.exit_code == 0);
+    CHECK(ended.err.starts_with("tcp_server: recv"));
+    CHECK(ended.err.find("Connection reset by peer") != std::string::npos);
+}
+
+TEST_CASE("tcp_server closes the connection on Ctrl-C and says so", "[samples]") {
+    running_tcp_server server;
+    const raw_peer client =
+        raw_peer::connect_to(*rondo::endpoint::parse("127.0.0.1:" + server.port));
+    CHECK(server.process.read_line().starts_with("Connection from ('127.0.0.1', "));
+    server.process.signal(SIGINT);
+    CHECK(server.process.read_line() == "Connection closed");
+    const outcome ended = server.process.finish();
+    CHECK(ended.exit_code == 0);
+    CHECK(ended.err.empty());
+}
+
 TEST_CASE("the TCP samples and their blocking twins answer each other", "[samples]") {
     running_tcp_server server;
     const outcome twin = run_program({sample("blocking/tcp_client"), server.where(), "hi"});
@@ -120,7 +153,8 @@ TEST_CASE("tcp_client says what to check when nobody listens", "[samples]") {
     CHECK(refused.exit_code == 1);
 }
 
-TEST_CASE("netcat gets back what it sends to echo_server on a Unix socket", "[samples][unix]") {
+TEST_CASE("netcat and echo_client get back what they send to a Unix echo_server",
+          "[samples][unix]") {
     if (!installed("nc")) SKIP("there is no nc");
     const temporary_folder folder;
     const std::string path = folder.file("echo.sock");
@@ -129,6 +163,8 @@ TEST_CASE("netcat gets back what it sends to echo_server on a Unix socket", "[sa
     const std::string text = "hello\nagain\n" + std::string(20000, 'x');
     const outcome answered = run_program({"nc", "-N", "-U", path}, text);
     CHECK((answered.out == text));
+    const outcome talked = run_program({sample("echo_client"), "unix:" + path, "one", "two"});
+    CHECK(talked.out == "one\ntwo\n");
     const outcome second = run_program({sample("echo_server"), "unix:" + path});
     CHECK(second.err == "echo_server: bind " + path +
                             ": Address already in use (another socket has this address; see "

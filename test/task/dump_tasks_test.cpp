@@ -162,6 +162,8 @@ TEST_CASE("a function's name is taken out of what compilers say", "[task][dump_t
           "echo");
     CHECK(function_of("rondo::task<T> ns::pair<A, B>::get(int) const [with T = int]") ==
           "ns::pair<A, B>::get");
+    CHECK(function_of("rondo::task<T> get(T) [T = std::basic_string<char>]") == "get");
+    CHECK(function_of("rondo::task<T> get(T (&)[2]) [with T = pair<int [2]>]") == "get");
     CHECK(function_of("auto main()::(anonymous class)::operator()(int) const") ==
           "main()::(anonymous class)");
     CHECK(function_of("void f(int)::<lambda(int)>::operator()(f(int)::_ZZ1fi.Frame*)") ==

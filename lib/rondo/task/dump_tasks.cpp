@@ -32,6 +32,23 @@ void cut_parameters(std::string& text) {
     if (open != std::string::npos) text.resize(open);
 }
 
+// Cuts off what GCC writes as " [with T = int]", and clang, always last, as " [T = int]".
+void cut_template_arguments(std::string& text) {
+    if (const std::size_t with = text.find(" [with "); with != std::string::npos) {
+        text.resize(with);
+    }
+    if (!text.ends_with(']')) return;
+    int depth = 0;
+    for (std::size_t i = text.size(); i-- > 0;) {
+        if (text[i] == ']') ++depth;
+        if (text[i] == '[' && --depth == 0) {
+            const bool named = text.find(" = ", i) != std::string::npos;
+            if (named && i > 0 && text[i - 1] == ' ') text.resize(i - 1);
+            return;
+        }
+    }
+}
+
 // Where the last word outside of all brackets begins: what is before it is the type returned.
 std::size_t last_word(std::string_view text) {
     int depth = 0;
@@ -47,9 +64,7 @@ std::size_t last_word(std::string_view text) {
 }  // namespace
 
 std::string function_of(std::string text) {
-    if (const std::size_t with = text.find(" [with "); with != std::string::npos) {
-        text.resize(with);
-    }
+    cut_template_arguments(text);
     constexpr std::string_view call = "::operator()";
     cut_parameters(text);
     if (text.ends_with(call)) text.resize(text.size() - call.size());

@@ -12,6 +12,7 @@
 #include <support/raw_udp.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <csignal>
 #include <exception>
@@ -96,12 +97,19 @@ TEST_CASE("no more handlers run at a time than are asked for", "[net][udp]") {
 }
 
 TEST_CASE("a handler's exception ends the handling of its datagram alone", "[net][udp]") {
-    test::run([]() -> task<> {
+    using handler_type = task<> (*)(udp_socket&, datagram);
+    const handler_type coroutine = [](udp_socket& socket, datagram data) -> task<> {
+        if (data.text() == "bad") throw std::runtime_error("a bad datagram");
+        co_await socket.send_to(data, data.from());
+    };
+    const handler_type function = [](udp_socket& socket, datagram data) -> task<> {
+        if (data.text() == "bad") throw std::runtime_error("a bad datagram");
+        return echo(socket, std::move(data));
+    };
+    const handler_type given = GENERATE_COPY(coroutine, function);
+    test::run([given]() -> task<> {
         std::vector<std::string> failures;
-        const auto handler = [](udp_socket& socket, datagram data) -> task<> {
-            if (data.text() == "bad") throw std::runtime_error("a bad datagram");
-            co_await socket.send_to(data, data.from());
-        };
+        const handler_type handler = given;
         udp_serve_options options;
         options.on_failure = [&](std::exception_ptr failure) {
             try {

@@ -69,8 +69,14 @@ task<> serve_datagrams(udp_server& server, udp_socket& socket, Handler& handler)
             if (!again) co_return;
             continue;
         }
-        auto work = std::invoke(handler, socket, std::move(*received));
-        const std::exception_ptr failure = co_await work.settle(here);
+        std::exception_ptr failure;
+        try {
+            // A handler that is no coroutine throws here, before there is a task.
+            auto work = std::invoke(handler, socket, std::move(*received));
+            failure = co_await work.settle(here);
+        } catch (...) {
+            failure = std::current_exception();
+        }
         if (failure) server.failed(failure);
     }
 }

@@ -68,7 +68,8 @@ std::string connect_apart(const std::vector<std::string>& setup, const endpoint&
         }
         begin();
         run([&]() -> task<> {
-            tcp_socket socket(rondo::ip_version::v4);
+            tcp_socket socket(where.address().is_v4() ? rondo::ip_version::v4
+                                                      : rondo::ip_version::v6);
             const auto text = co_await failure_of(socket.connect(where));
             rondo::test::say(text);
         });
@@ -210,8 +211,14 @@ TEST_CASE("no local port is left to connect from", "[net][classic]") {
     };
     CHECK(connect_apart({"echo 40000 40000 > /proc/sys/net/ipv4/ip_local_port_range"},
                         at("127.0.0.1:80"), begin) ==
-          "connect 127.0.0.1:80: Cannot assign requested address (no local port is left to "
-          "connect from; see sysctl net.ipv4.ip_local_port_range)");
+          "connect 127.0.0.1:80: Cannot assign requested address (no local IPv4 address to "
+          "connect from, see ip -4 addr; or no local port is left, see ss -s)");
+}
+
+TEST_CASE("no local address to connect from: IPv6 is off", "[net][classic]") {
+    CHECK(connect_apart({"echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"}, at("[::1]:80")) ==
+          "connect [::1]:80: Cannot assign requested address (no local IPv6 address to connect "
+          "from, see ip -6 addr; or no local port is left, see ss -s)");
 }
 
 TEST_CASE("reset: the peer aborts the connection", "[net][classic]") {

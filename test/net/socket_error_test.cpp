@@ -96,8 +96,11 @@ TEST_CASE("each classic error has its hint", "[net][socket_error]") {
          "listen 192.0.2.1:80: Cannot assign requested address (no interface here has this "
          "address; see ip address)"},
         {"connect", EADDRNOTAVAIL, "127.0.0.1:80",
-         "connect 127.0.0.1:80: Cannot assign requested address (no local port is left to connect "
-         "from; see sysctl net.ipv4.ip_local_port_range)"},
+         "connect 127.0.0.1:80: Cannot assign requested address (no local IPv4 address to "
+         "connect from, see ip -4 addr; or no local port is left, see ss -s)"},
+        {"connect", EADDRNOTAVAIL, "[::1]:80",
+         "connect [::1]:80: Cannot assign requested address (no local IPv6 address to connect "
+         "from, see ip -6 addr; or no local port is left, see ss -s)"},
         {"connect", EAFNOSUPPORT, "[::1]:80",
          "connect [::1]:80: Address family not supported by protocol (this system has no such "
          "address family; see sysctl net.ipv6.conf.all.disable_ipv6)"},

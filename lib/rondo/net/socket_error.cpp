@@ -74,7 +74,10 @@ std::string hint_address(const failure& failed) {
         return "this socket is not in the group";
     }
     if (failed.is_connect()) {
-        return "no local port is left to connect from; see sysctl net.ipv4.ip_local_port_range";
+        const bool is_v4 = failed.where != nullptr && failed.where->address().is_v4();
+        return fmt::format("no local {} address to connect from, see ip {} addr; or no local port "
+                           "is left, see ss -s",
+                           is_v4 ? "IPv4" : "IPv6", is_v4 ? "-4" : "-6");
     }
     return "no interface here has this address; see ip address";
 }

@@ -25,19 +25,28 @@ std::string_view without_line_end(std::string_view text) {
     return text;
 }
 
+// There is no way to this address from here, as to an IPv6 one where IPv6 is off.
+bool has_no_way(const std::error_code& error) {
+    return error == std::errc::address_not_available ||
+           error == std::errc::address_family_not_supported ||
+           error == std::errc::network_unreachable;
+}
+
 class requester {
 public:
-    requester(std::string where, int tries)
-        : where_(std::move(where)),
-          tries_(tries),
-          servers_(rondo::parse_endpoints(where_, "connect")) {}
+    requester(std::string where, std::vector<rondo::endpoint> servers, int tries)
+        : where_(std::move(where)), tries_(tries), servers_(std::move(servers)) {}
 
-    // Tries the next address of the name where nobody is at one. Whoever has answered is kept.
+    // Tries the next address of the name where nobody is at one, or where there is no way to it.
+    // Whoever has answered is kept.
     rondo::task<std::string> ask(std::string message) {
         for (;;) {
             auto answer = co_await rondo::as_result(ask_at(servers_.front(), message));
-            if (answer.error() != std::errc::connection_refused) co_return answer.value();
+            const std::error_code error = answer.error();
+            const bool refused = error == std::errc::connection_refused;
+            if (!refused && !has_no_way(error)) co_return answer.value();
             if (servers_.size() == 1) {
+                if (!refused) answer.value();  // throws
                 throw std::runtime_error(where_ + ": nobody is there (Connection refused)");
             }
             servers_.erase(servers_.begin());
@@ -77,7 +86,8 @@ private:
 };
 
 rondo::task<> talk(std::string where, int tries, std::vector<std::string> messages) {
-    requester server(std::move(where), tries);
+    std::vector<rondo::endpoint> servers = co_await rondo::resolve(where);
+    requester server(std::move(where), std::move(servers), tries);
     for (const std::string& each : messages) {
         fmt::print("Sending: {}\n", each);
         std::fflush(stdout);

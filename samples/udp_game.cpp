@@ -254,17 +254,27 @@ private:
     game_clock::time_point last_arrival_;
 };
 
+rondo::task<> play_at(rondo::endpoint server, unsigned steps) {
+    game_client client(server, steps);
+    co_await client.play();
+    fmt::print("{}\n", client.report());
+}
+
+// Nobody is there, or no way leads there, as to an IPv6 address where IPv6 is off.
+bool is_out_of_reach(const std::error_code& error) {
+    return error == std::errc::connection_refused ||
+           error == std::errc::address_not_available ||
+           error == std::errc::address_family_not_supported ||
+           error == std::errc::network_unreachable;
+}
+
 rondo::task<> join(std::string where, unsigned steps) {
-    const std::vector<rondo::endpoint> servers = rondo::parse_endpoints(where, "join");
+    const std::vector<rondo::endpoint> servers = co_await rondo::resolve(where);
     for (std::size_t i = 0;; ++i) {
-        game_client client(servers[i], steps);
-        auto played = co_await rondo::as_result(client.play());
-        if (played) {
-            fmt::print("{}\n", client.report());
-            co_return;
-        }
-        const bool refused = played.error() == std::errc::connection_refused;
-        if (!refused || i + 1 == servers.size()) played.value();  // throws
+        auto played = co_await rondo::as_result(play_at(servers[i], steps));
+        if (played) co_return;
+        const bool is_last = i + 1 == servers.size();
+        if (is_last || !is_out_of_reach(played.error())) played.value();  // throws
     }
 }
 

@@ -29,20 +29,30 @@ net::descriptor connect_to(const net::address& server) {
     return made;
 }
 
+// There is no way to this address from here, as to an IPv6 one where IPv6 is off.
+bool has_no_way(const std::error_code& error) {
+    return error == std::errc::address_not_available ||
+           error == std::errc::address_family_not_supported ||
+           error == std::errc::network_unreachable;
+}
+
 class requester {
 public:
     requester(const std::string& where, int most_tries)
         : where_(where), most_tries_(most_tries), addresses_(net::resolve(where, SOCK_DGRAM)) {}
 
-    // Tries the next address of the name where nobody is at one. Whoever has answered is kept.
+    // Tries the next address of the name where nobody is at one, or where there is no way to it.
+    // Whoever has answered is kept.
     std::string ask(const std::string& message) {
         for (;;) {
-            const net::descriptor socket = connect_to(addresses_.front());
             try {
+                const net::descriptor socket = connect_to(addresses_.front());
                 return ask(socket.get(), message);
             } catch (const std::system_error& failure) {
-                if (failure.code() != std::errc::connection_refused) throw;
+                const bool refused = failure.code() == std::errc::connection_refused;
+                if (!refused && !has_no_way(failure.code())) throw;
                 if (addresses_.size() == 1) {
+                    if (!refused) throw;
                     throw std::runtime_error(where_ + ": nobody is there (Connection refused)");
                 }
                 addresses_.erase(addresses_.begin());

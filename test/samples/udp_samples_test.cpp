@@ -1,3 +1,5 @@
+#include <support/child_process.hpp>
+#include <support/private_network.hpp>
 #include <support/program.hpp>
 #include <support/raw_udp.hpp>
 #include <support/sample.hpp>
@@ -11,6 +13,8 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,6 +38,27 @@ struct udp_server {
     }
     endpoint address() const { return *endpoint::parse(where); }
 };
+
+// What `talk` writes in a network without IPv6, where server.example is this host.
+std::string without_v6(const std::function<outcome()>& talk) {
+    if (!may_have_private_network()) SKIP(no_private_network);
+    const std::string unable = "IPv6 cannot be turned off here\n";
+    const std::string said = in_private_network([&] {
+        const std::string file = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+        const std::string command = "test ! -e " + file + " || echo 1 > " + file;
+        if (std::system(command.c_str()) != 0) {
+            say(unable.substr(0, unable.size() - 1));
+            return 0;
+        }
+        replace_file("/etc/nsswitch.conf", "hosts: files\n");
+        replace_file("/etc/hosts", "::1 server.example\n127.0.0.1 server.example\n");
+        const outcome talked = talk();
+        say(talked.out + talked.err);
+        return talked.exit_code;
+    });
+    if (said == unable) SKIP(said);
+    return said;
+}
 
 // Waits for one datagram.
 raw_message next(raw_udp& peer) {
@@ -94,6 +119,27 @@ TEST_CASE("udp_client finds a server on either address of localhost", "[samples]
     CHECK(talked.out == "Sending: one\nReceived: Hello from UDP server!\n"
                         "Sending: two words\nReceived: Hello from UDP server!\n");
     CHECK(talked.exit_code == 0);
+}
+
+TEST_CASE("udp_client finds a server by its name where IPv6 is off", "[samples]") {
+    const std::string client = GENERATE("udp_client", "blocking/udp_client");
+    const std::string host = GENERATE("localhost", "server.example");
+    const std::string said = without_v6([&] {
+        const udp_server server("udp_server");  // on 127.0.0.1
+        return run_program({sample(client), host + server.where.substr(server.where.find(':'))});
+    });
+    CHECK(said.starts_with("Sending: Hello from UDP client!\n"
+                           "Received: Hello from UDP server!\n"));
+}
+
+TEST_CASE("udp_client without a way to the server says so", "[samples]") {
+    const std::string said = without_v6([] {
+        outcome talked = run_program({sample("udp_client"), "[::1]:9"});
+        talked.exit_code = talked.exit_code == 1 ? 0 : 1;
+        return talked;
+    });
+    CHECK(said.starts_with("Sending: Hello from UDP client!\n"
+                           "udp_client: connect [::1]:9: Cannot assign requested address ("));
 }
 
 TEST_CASE("udp_client tells that nobody is there", "[samples]") {
@@ -234,6 +280,16 @@ TEST_CASE("a player of udp_game walks every step once, over a bad network", "[sa
     CHECK(counts.dropped != 0);
     CHECK(counts.doubled != 0);
     CHECK(counts.delayed != 0);
+}
+
+TEST_CASE("a player of udp_game finds a server by its name where IPv6 is off", "[samples]") {
+    const std::string host = GENERATE("localhost", "server.example");
+    const std::string said = without_v6([&] {
+        sample_server game("udp_game");
+        return run_program(
+            {sample("udp_game"), "--join", host + ":" + game.port, "--steps", "2"});
+    });
+    CHECK(said.starts_with("2 steps confirmed, at 1,1; "));
 }
 
 TEST_CASE("a player of udp_game without a server says so", "[samples]") {

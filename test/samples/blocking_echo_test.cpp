@@ -19,6 +19,7 @@
 using rondo::test::address_sanitized;
 using rondo::test::can_connect;
 using rondo::test::comes_to_descriptors;
+using rondo::test::comes_to_take;
 using rondo::test::installed;
 using rondo::test::long_text;
 using rondo::test::open_descriptors;
@@ -222,8 +223,8 @@ TEST_CASE("a second signal ends an echo server by hand that cannot drain", "[sam
         plain_client deaf(server.where, 4096);
         deaf.send_until_stuck();
         server.process.signal(SIGTERM);
-        // The first signal has been seen when nobody new is let in; a server that blocks in a send
-        // has its listener open.
+        CHECK(comes_to_take(server.process.id(), SIGTERM));
+        // The others have acted on it when nobody new is let in; this one blocks in a send.
         while (name != one_at_a_time && can_connect(server.where)) {
         }
         server.process.signal(SIGTERM);

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <stdexcept>
 #include <thread>
@@ -32,6 +33,24 @@ std::size_t open_descriptors(pid_t process) {
 bool comes_to_descriptors(pid_t process, std::size_t count) {
     const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     while (open_descriptors(process) != count) {
+        if (std::chrono::steady_clock::now() > give_up) return false;
+        std::this_thread::yield();
+    }
+    return true;
+}
+
+bool comes_to_take(pid_t process, int signal) {
+    const auto pending = [&] {
+        std::ifstream status("/proc/" + std::to_string(process) + "/status");
+        const std::string field = "ShdPnd:";
+        for (std::string line; std::getline(status, line);) {
+            if (!line.starts_with(field)) continue;
+            return (std::stoull(line.substr(field.size()), nullptr, 16) >> (signal - 1) & 1) != 0;
+        }
+        throw std::runtime_error("the pending signals of the program cannot be read");
+    };
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (pending()) {
         if (std::chrono::steady_clock::now() > give_up) return false;
         std::this_thread::yield();
     }

@@ -23,6 +23,10 @@ bool comes_to_descriptors(pid_t process, std::size_t count);
 /// How much processor time a process has used.
 std::chrono::nanoseconds processor_time(pid_t process);
 
+/// Looks until the process has taken `signal` off what is pending for it (proc(5), ShdPnd); false
+/// if it takes more than 30 s. A second one sent before would be lost in the first.
+bool comes_to_take(pid_t process, int signal);
+
 /// A server that has printed `listening on HOST:PORT` for each of its addresses.
 class sample_server {
 public:

@@ -1,6 +1,7 @@
 // The seam between the scheduler and what carries its requests out.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -8,6 +9,7 @@
 #include <memory>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 struct io_uring_sqe;  // 64 bytes, <linux/io_uring.h>
 
@@ -86,12 +88,22 @@ public:
     /// slots back. Returns how many there were.
     template <typename Visit>
     unsigned reap(Visit visit) {
-        // Locals, as the compiler must expect visit() to change members.
+        // Locals, as the compiler must expect visit() to change members. Up to the end of the ring,
+        // then from its beginning: a mask on each index would be a tenth of this loop.
         const completion* const entries = cq_.entries;
-        const unsigned mask = cq_.mask;
         const unsigned begin = completions_begin();
         const unsigned end = completions_end();
-        for (unsigned at = begin; at != end; ++at) visit(entries[at & mask]);
+        const unsigned first = begin & cq_.mask;
+        const unsigned straight = std::min(end - begin, cq_.mask + 1 - first);
+        unsigned wrapped = end - begin - straight;
+        const completion* at = entries + first;
+        const completion* stop = at + straight;
+        for (;;) {
+            for (; at != stop; ++at) visit(*at);
+            if (wrapped == 0) break;
+            at = entries;
+            stop = entries + std::exchange(wrapped, 0);
+        }
         completions_consumed(end);
         return end - begin;
     }

@@ -171,3 +171,15 @@ TEST_CASE("a function's name is taken out of what compilers say", "[task][dump_t
     CHECK(function_of("f(int)::<lambda(int)>") == "f(int)::<lambda(int)>");
     CHECK(function_of("").empty());
 }
+
+TEST_CASE("the library's own files are told by the end of their path", "[task][dump_tasks]") {
+    using rondo::detail::in_library;
+    CHECK(in_library("/usr/include/rondo/task/task_group.hpp"));
+    CHECK(in_library("../../lib/rondo/io/run.hpp"));
+    CHECK(in_library("rondo/net/serve.hpp"));
+    CHECK_FALSE(in_library("/home/me/rondo/samples/echo_server.cpp"));
+    CHECK_FALSE(in_library("/home/me/rondo/test/task/dump_tasks_test.cpp"));
+    CHECK_FALSE(in_library("/home/me/colorondo/net/mine.cpp"));
+    CHECK_FALSE(in_library("mine.cpp"));
+    CHECK_FALSE(in_library(""));
+}

@@ -14,11 +14,6 @@ public:
     /// The task that awaits this one in the same context; null for the outermost.
     const await_site* outer() const noexcept { return outer_; }
 
-    /// This file, as the compiler names it: tells the library's own code from its users'.
-    static constexpr const char* header() noexcept {
-        return std::source_location::current().file_name();
-    }
-
 private:
     friend class context;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace rondo::inline v0 {
 
@@ -24,6 +25,9 @@ namespace detail {
 /// The function in what the compiler says it is: `echo` of `rondo::task<> echo(tcp_socket)`. GCC
 /// names the coroutine's frame in some places: `void echo(echo(tcp_socket)::_Z4echo...Frame*)`.
 std::string function_of(std::string text);
+
+/// Whether a path, as the compiler names it, is one of the library's files.
+bool in_library(std::string_view file);
 
 }  // namespace detail
 

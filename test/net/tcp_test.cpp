@@ -502,6 +502,35 @@ TEST_CASE("close() delivers what was sent before it", "[net][tcp][unix]") {
     });
 }
 
+// Its frame, and what it took over, may live on in a variable or in when_all().
+TEST_CASE("close() has closed when it completes, wherever the task is kept", "[net][tcp][unix]") {
+    const transport over = GENERATE(transport::tcp, transport::unix_stream);
+    test::run([over]() -> task<> {
+        stream_pair pair = co_await connected_pair(over);
+        const int descriptor = pair.a.descriptor();
+        task<> closing = pair.a.close();
+        co_await std::move(closing);
+        CHECK_FALSE(is_open(descriptor));
+        const std::string rest = co_await read_to_end(pair.b);
+        CHECK(rest.empty());
+    });
+}
+
+TEST_CASE("abort() and a listener's close() have closed when they complete", "[net][tcp]") {
+    test::run([]() -> task<> {
+        tcp_listener listener = listen_on_loopback();
+        tcp_pair pair = co_await connected_pair(listener);
+        const int connection = pair.a.descriptor();
+        const int listening = listener.descriptor();
+        task<> aborting = pair.a.abort();
+        task<> closing = listener.close();
+        co_await std::move(aborting);
+        co_await std::move(closing);
+        CHECK_FALSE(is_open(connection));
+        CHECK_FALSE(is_open(listening));
+    });
+}
+
 TEST_CASE("close() closes in a cancelled scope too", "[net][tcp][unix]") {
     const transport over = GENERATE(transport::tcp, transport::unix_stream);
     test::run([over]() -> task<> {

@@ -95,6 +95,17 @@ TEST_CASE("a UDP socket moves and does not copy", "[net][udp]") {
     STATIC_CHECK_FALSE(std::is_constructible_v<bool, datagram>);
 }
 
+TEST_CASE("close() of a UDP socket has closed when it completes, wherever the task is kept",
+          "[net][udp]") {
+    test::run([]() -> task<> {
+        udp_socket socket = udp_socket::bind(*endpoint::parse("127.0.0.1:0"));
+        const int descriptor = socket.descriptor();
+        task<> closing = socket.close();
+        co_await std::move(closing);
+        CHECK_FALSE(is_open(descriptor));
+    });
+}
+
 TEST_CASE("a UDP socket is non-blocking, close-on-exec, and closed with its object",
           "[net][udp]") {
     for (const ip_version version : {ip_version::v4, ip_version::v6}) {

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
 
 namespace rondo::inline v0::detail {
 
@@ -18,7 +19,11 @@ owned_datagram_state take_datagram_descriptor(unique_fd descriptor, std::size_t 
     return made;
 }
 
-task<> close_datagrams(owned_datagram_state state) { co_await quiesce(*state); }
+// A parameter would live as long as the frame, beyond the end of a task that is kept.
+task<> close_datagrams(owned_datagram_state state) {
+    const owned_datagram_state closing(std::move(state));
+    co_await quiesce(*closing);
+}
 
 task<released_datagrams> release_datagrams(owned_datagram_state state) {
     co_await quiesce(*state);

@@ -6,12 +6,17 @@
 
 #include <cerrno>
 #include <tuple>
+#include <utility>
 
 namespace rondo::inline v0 {
 
 namespace detail {
 
-task<> close_socket(owned_accept_state state) { co_await quiesce(*state); }
+// A parameter would live as long as the frame, beyond the end of a task that is kept.
+task<> close_socket(owned_accept_state state) {
+    const owned_accept_state closing(std::move(state));
+    co_await quiesce(*closing);
+}
 
 }  // namespace detail
 

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <tuple>
+#include <utility>
 
 namespace rondo::inline v0 {
 
@@ -33,7 +34,9 @@ void bind_tcp(int descriptor, const endpoint& local) {
 task<> abort_connection(owned_receive_state state) {
     // Closing sends a reset then. It cannot fail on a socket, and closing is right in any case.
     std::ignore = linger(std::chrono::seconds(0)).apply(state->descriptor());
-    co_await quiesce(*state);
+    // A parameter would live as long as the frame, beyond the end of a task that is kept.
+    const owned_receive_state closing(std::move(state));
+    co_await quiesce(*closing);
 }
 
 }  // namespace detail

@@ -102,8 +102,9 @@ TEST_CASE("each classic error has its hint", "[net][socket_error]") {
          "connect [::1]:80: Cannot assign requested address (no local IPv6 address to connect "
          "from, see ip -6 addr; or no local port is left, see ss -s)"},
         {"connect", EAFNOSUPPORT, "[::1]:80",
-         "connect [::1]:80: Address family not supported by protocol (this system has no such "
-         "address family; see sysctl net.ipv6.conf.all.disable_ipv6)"},
+         "connect [::1]:80: Address family not supported by protocol (an IPv4 socket takes no IPv6 "
+         "address and the other way round; or this system has no IPv6: see sysctl "
+         "net.ipv6.conf.all.disable_ipv6)"},
         {"recv", ECONNRESET, "127.0.0.1:80",
          "recv 127.0.0.1:80: Connection reset by peer (the peer aborted the connection: it ended "
          "early, or closed with data unread)"},

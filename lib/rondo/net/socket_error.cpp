@@ -158,8 +158,8 @@ std::string hint_for(const failure& failed) {
             return "no host answers at this address; see ip neigh, or a firewall rejects it";
         case EADDRNOTAVAIL: return hint_address(failed);
         case EAFNOSUPPORT:
-            return "this system has no such address family; see sysctl "
-                   "net.ipv6.conf.all.disable_ipv6";
+            return "an IPv4 socket takes no IPv6 address and the other way round; or this system "
+                   "has no IPv6: see sysctl net.ipv6.conf.all.disable_ipv6";
         case ECONNRESET:
             return "the peer aborted the connection: it ended early, or closed with data unread";
         case EPIPE:

@@ -122,7 +122,8 @@ private:
 namespace detail {
 
 inline std::string join_operation::awaits() const {
-    return std::to_string(group_->children_) + " children to end";
+    return std::to_string(group_->children_) +
+           (group_->children_ == 1 ? " child to end" : " children to end");
 }
 
 inline bool join_operation::start(std::coroutine_handle<> awaiting, context& where) noexcept {

@@ -80,9 +80,10 @@ rondo::task<> sweep_buffers(std::chrono::milliseconds time) {
         fmt::print("{:<16}{:>12.0f}{:>12.0f}\n", size_text(size), by_send, by_receive);
     }
     fmt::print("\n"
-               "send     It holds what is not acknowledged. A small one is full at once, so the\n"
-               "         sender is woken for every few segments; over a long way a connection\n"
-               "         carries at most one buffer in each round trip.\n"
+               "send     It holds what is not acknowledged. One smaller than a segment (64 KiB on\n"
+               "         loopback) never fills one, and the receiver delays the acknowledgement\n"
+               "         of less by up to 40 ms; over a long way a connection carries at most one\n"
+               "         buffer in each round trip.\n"
                "receive  The window: what the peer may have on the way. A small one makes the\n"
                "         sender stop and wait for the reader.\n"
                "kernel's Left alone, both grow with the connection (net.ipv4.tcp_wmem, tcp_rmem);\n"

@@ -15,6 +15,7 @@
 
 rondo::task<> talk(std::string where, std::vector<std::string> messages) {
     fmt::print("Connecting to {}\n", where);
+    std::fflush(stdout);
     // 1. A socket, and the connection: localhost has two addresses, which are tried in turn.
     rondo::tcp_socket server = co_await rondo::tcp_connect(where);
     for (const std::string& message : messages) {

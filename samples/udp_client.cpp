@@ -104,7 +104,9 @@ int main(int argc, char** argv) {
     CLI::App app("Sends each MESSAGE, or hello, as a datagram until it is answered.");
     app.add_option("HOST:PORT", where, "the server")->capture_default_str();
     app.add_option("MESSAGE", messages, "what to send");
-    app.add_option("--tries", tries, "how often to send a message")->capture_default_str();
+    app.add_option("--tries", tries, "how often to send a message")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 12));
     CLI11_PARSE(app, argc, argv);
     try {
         rondo::run(talk(where, tries, messages));

@@ -285,7 +285,9 @@ int main(int argc, char** argv) {
     CLI::App app("A game server, or with --join a player of it.");
     app.add_option("HOST:PORT", where, "where the server receives")->capture_default_str();
     app.add_option("--join", server, "play at this server instead")->type_name("HOST:PORT");
-    app.add_option("--steps", steps, "how far the player walks")->capture_default_str();
+    app.add_option("--steps", steps, "how far the player walks")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
     CLI11_PARSE(app, argc, argv);
     return rondo::run_main(server.empty() ? serve(where) : join(server, steps));
 }

@@ -377,8 +377,8 @@ inline void take_option(std::vector<std::string>& arguments, const usage& about)
     const std::string text = found == arguments.end() ? "" : *found;
     const char* last = text.data() + text.size();
     const auto [end, error] = std::from_chars(text.data(), last, *about.number);
-    if (text.empty() || error != std::errc() || end != last) {
-        throw std::runtime_error(std::string(about.option) + " is followed by a number");
+    if (text.empty() || error != std::errc() || end != last || *about.number < 1) {
+        throw std::runtime_error(std::string(about.option) + " is followed by a number from 1 on");
     }
     arguments.erase(found);
 }

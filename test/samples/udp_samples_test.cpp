@@ -298,3 +298,13 @@ TEST_CASE("a player of udp_game without a server says so", "[samples]") {
     CHECK(played.err.find("Connection refused") != std::string::npos);
     CHECK(played.exit_code == 1);
 }
+
+TEST_CASE("udp_client and its twin refuse to try less than once", "[samples]") {
+    for (const std::string name : {"udp_client", "blocking/udp_client"}) {
+        CAPTURE(name);
+        const outcome refused = run_program({sample(name), "--tries", "0", "127.0.0.1:1"});
+        CHECK(refused.exit_code != 0);
+        CHECK(refused.out.empty());
+        CHECK(refused.err.find("--tries") != std::string::npos);
+    }
+}

@@ -89,7 +89,8 @@ public:
     template <typename Visit>
     unsigned reap(Visit visit) {
         // Locals, as the compiler must expect visit() to change members. Up to the end of the ring,
-        // then from its beginning: a mask on each index would be a tenth of this loop.
+        // then from its beginning: a mask on each index cost an echo server six instructions a
+        // message.
         const completion* const entries = cq_.entries;
         const unsigned begin = completions_begin();
         const unsigned end = completions_end();

@@ -19,6 +19,7 @@ scheduler_options scheduler_part(const run_options& options) {
     made.buffers = options.buffers;
     made.make_engine = options.make_engine;
     made.virtual_time = options.virtual_time;
+    made.reorder_ready = options.reorder_ready;
     return made;
 }
 

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <thread>
 #include <tuple>
 #include <type_traits>
@@ -35,6 +36,9 @@ struct run_options {
     bool virtual_time = false;
     /// Makes the engine in place of `engine`, for tests.
     std::function<std::unique_ptr<rondo::engine>(const engine_options&)> make_engine = {};
+    /// Is given the tasks that are ready, each time before they are resumed, and puts them into
+    /// another order, for tests: testing/shuffle.hpp. Each thread has a copy.
+    std::function<void(std::span<waiter*>)> reorder_ready = {};
 };
 
 namespace detail {

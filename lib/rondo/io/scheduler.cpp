@@ -13,6 +13,7 @@
 #include <chrono>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace rondo::inline v0 {
 
@@ -42,7 +43,8 @@ scheduler::scheduler(const scheduler_options& options)
     : engine_(engine_for(options)),
       buffers_(std::make_unique<buffer_pool>(*engine_, options.buffers)),
       virtual_time_(options.virtual_time),
-      waker_(*this) {
+      waker_(*this),
+      reorder_(options.reorder_ready) {
     turn_began_ = virtual_time_ ? now() : coarse_now();
     waker_.arm();
     thread_has_scheduler = true;
@@ -59,19 +61,24 @@ scheduler::~scheduler() {
 // --- turns -----------------------------------------------------------------------------------
 
 void scheduler::run_until(const bool& done) {
-    while (!done) run_turn(done);
+    if (reorder_) {
+        while (!done) run_turn<true>(done);
+    } else {
+        while (!done) run_turn<false>(done);
+    }
 }
 
 void scheduler::settle() {
     const bool never = false;
-    while (orphans_ != 0) run_turn(never);
+    while (orphans_ != 0) run_turn<false>(never);
 }
 
+template <bool Reorders>
 void scheduler::run_turn(const bool& done) {
     ++turns_;
     ++turn_;
     run_posted();
-    run_ready();
+    run_ready<Reorders>();
     expire_timers();
     // The root may have ended just now: then nothing will ever complete.
     if (done) return;
@@ -96,9 +103,20 @@ void scheduler::run_posted() noexcept {
     }
 }
 
+template <bool Reorders>
 void scheduler::run_ready() {
     const std::uint64_t enough = readied_ + ready_budget;
-    while (!ready_.empty() && readied_ < enough) resume_ready();
+    while (!ready_.empty() && readied_ < enough) {
+        if constexpr (Reorders) reorder_ready();
+        resume_ready();
+    }
+}
+
+void scheduler::reorder_ready() {
+    std::vector<waiter*> all;
+    ready_.drain([&](waiter& each) { all.push_back(&each); });
+    reorder_(all);
+    for (waiter* each : all) ready_.push_back(*each);
 }
 
 void scheduler::expire_timers() noexcept {

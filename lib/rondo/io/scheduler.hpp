@@ -36,6 +36,7 @@ struct scheduler_options {
     bool virtual_time = false;  ///< see run_options
     /// Makes the engine in place of `engine`, for tests; called on the scheduler's thread.
     std::function<std::unique_ptr<rondo::engine>(const engine_options&)> make_engine = {};
+    std::function<void(std::span<waiter*>)> reorder_ready = {};  ///< see run_options
 };
 
 /// Counts since the scheduler began, unless they say "now".
@@ -147,9 +148,13 @@ private:
         detail::unique_fd event_;
     };
 
+    // Two of each, so that a program pays nothing for what tests alone ask for.
+    template <bool Reorders>
     void run_turn(const bool& done);
-    void run_posted() noexcept;
+    template <bool Reorders>
     void run_ready();
+    void reorder_ready();
+    void run_posted() noexcept;
     void expire_timers() noexcept;
     engine::duration longest_wait() noexcept;
     void enter(engine::duration timeout);
@@ -189,6 +194,7 @@ private:
 
     // This thread; seldom used.
     std::unique_ptr<detail::helper_pool> helpers_;
+    const std::function<void(std::span<waiter*>)> reorder_;
 };
 
 // Inlined into the awaiting coroutine: only prepare() is a call.

@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@
 #include <rondo/engine/abi.hpp>
 #include <rondo/engine/epoll_engine.hpp>
 #include <rondo/engine/uring_engine.hpp>
+#include <rondo/testing/kernel_errors.hpp>
 
 namespace {
 
@@ -64,6 +66,7 @@ public:
 
     bool enter(duration timeout) override {
         waits.push_back(timeout);
+        if (on_enter) on_enter();
         const bool any = pending_entries() != 0;
         for (; sq_.head != sq_.tail; set_taken(sq_.head + 1)) {
             io_uring_sqe entry{};
@@ -94,6 +97,7 @@ public:
     std::vector<duration> waits;
     std::vector<completion> posted;
     std::function<void(const io_uring_sqe&)> on_entry;
+    std::function<void()> on_enter;
     std::set<std::uint16_t> groups;
     int forgotten = -1;
 
@@ -766,6 +770,147 @@ TEST_CASE("a deferred cancel never reaches a later request", "[testing][faulty]"
     CHECK(s.faulty.injected(fault::cancel_already) == 1);
 }
 
+TEST_CASE("a poll ends with what it asked for, although nothing is there", "[testing][faulty]") {
+    stage s{all_of(1, fault::spurious_readiness)};
+    s.add(IORING_OP_POLL_ADD, 1).poll32_events = POLLOUT;
+    io_uring_sqe& many = s.add(IORING_OP_POLL_ADD, 2);
+    many.poll32_events = POLLIN;
+    many.len = IORING_POLL_ADD_MULTI;
+    const auto seen = s.turn();
+    REQUIRE(seen.size() == 2);
+    CHECK(seen[0].result == POLLOUT);
+    CHECK(seen[1].result == POLLIN);
+    CHECK((seen[1].flags & IORING_CQE_F_MORE) == 0);
+    CHECK(s.script->taken.empty());
+    CHECK(s.faulty.injected(fault::spurious_readiness) == 2);
+}
+
+TEST_CASE("the notification of a zero-copy send comes late, behind its count",
+          "[testing][faulty]") {
+    fault_plan plan = all_of(1, fault::late_notification);
+    plan.longest_hold = 4;
+    stage s{plan};
+    s.add(IORING_OP_SEND_ZC, 1).len = 10;
+    s.turn();
+    s.script->post(1, 10, IORING_CQE_F_MORE);
+    s.script->post(1, 0, IORING_CQE_F_NOTIF);
+    auto seen = s.turn();
+    REQUIRE(seen.size() == 1);
+    CHECK(seen[0].result == 10);
+    CHECK(seen[0].flags == IORING_CQE_F_MORE);
+    seen.clear();
+    for (int turns = 0; turns < 4 && seen.empty(); ++turns) seen = s.turn(engine::forever);
+    REQUIRE(seen.size() == 1);
+    CHECK(seen[0].flags == IORING_CQE_F_NOTIF);
+    CHECK(s.faulty.injected(fault::late_notification) == 1);
+}
+
+TEST_CASE("a zero-copy send that failed notifies all the same", "[testing][faulty]") {
+    fault_plan plan;
+    plan.rules.push_back({IORING_OP_SEND_ZC, 1, fault::notified_error, ECONNRESET});
+    stage s{plan};
+    s.add(IORING_OP_SEND_ZC, 1).len = 10;
+    auto seen = s.turn();
+    REQUIRE(seen.size() == 1);
+    CHECK(seen[0].result == -ECONNRESET);
+    CHECK(seen[0].flags == IORING_CQE_F_MORE);
+    seen.clear();
+    for (int turns = 0; turns < 8 && seen.empty(); ++turns) seen = s.turn();
+    REQUIRE(seen.size() == 1);
+    CHECK(seen[0].flags == IORING_CQE_F_NOTIF);
+    CHECK(s.script->taken.empty());
+}
+
+TEST_CASE("a close that fails has closed, unless it was withdrawn", "[testing][faulty]") {
+    fault_plan plan;
+    plan.rules.push_back({IORING_OP_CLOSE, 1, fault::error, EIO});
+    plan.rules.push_back({IORING_OP_CLOSE, 2, fault::error, ECANCELED});
+    stage s{plan};
+    s.add(IORING_OP_CLOSE, 1, 77);
+    CHECK(s.turn().empty());
+    CHECK(s.passed().fd == 77);
+    s.script->post(1, 0);
+    const auto failed = s.turn();
+    REQUIRE(failed.size() == 1);
+    CHECK(failed[0].result == -EIO);
+    s.add(IORING_OP_CLOSE, 2, 78);
+    const auto withdrawn = s.turn();
+    REQUIRE(withdrawn.size() == 1);
+    CHECK(withdrawn[0].result == -ECANCELED);
+    CHECK(s.script->taken.size() == 1);
+}
+
+TEST_CASE("by seed an operation fails with each error that the kernel has for it",
+          "[testing][faulty]") {
+    for (const unsigned opcode : {IORING_OP_RECV, IORING_OP_CONNECT, IORING_OP_OPENAT}) {
+        const auto all = rondo::testing::kernel_errors(static_cast<std::uint8_t>(opcode));
+        const std::set<int> expected(all.begin(), all.end());
+        CHECK(expected.size() == all.size());
+        std::set<int> seen;
+        for (std::uint64_t seed = 0; seed < 400; ++seed) {
+            stage s{all_of(seed, fault::error)};
+            s.add(opcode, 1);
+            seen.insert(-s.turn().at(0).result);
+        }
+        CHECK(seen == expected);
+    }
+    stage s{all_of(1, fault::error)};
+    s.add(IORING_OP_ASYNC_CANCEL, 1).addr = 99;
+    CHECK(s.turn().empty());
+    CHECK(s.script->taken.size() == 1);
+    CHECK(s.faulty.injected(fault::cancel_missed) == 1);
+}
+
+TEST_CASE("an ordered plan delivers in the order of the requests, whatever comes first",
+          "[testing][faulty]") {
+    fault_plan plan;
+    plan.ordered = true;
+    const auto play = [&plan](std::vector<std::uint64_t> order) {
+        stage s{plan};
+        for (std::uint64_t id = 1; id <= 4; ++id) s.add_multishot(id * 4096);
+        s.turn();
+        for (const std::uint64_t id : order) s.script->post(id * 4096, 5, IORING_CQE_F_MORE);
+        std::vector<std::uint64_t> seen;
+        for (const completion& each : s.turn()) seen.push_back(each.user_data / 4096);
+        CHECK(seen == std::vector<std::uint64_t>{1, 2, 3, 4});
+        return s.faulty.record();
+    };
+    const std::uint64_t record = play({1, 2, 3, 4});
+    CHECK(play({4, 2, 3, 1}) == record);
+    CHECK(play({3, 4, 1, 2}) == record);
+}
+
+TEST_CASE("a record tells one run from another, not one address from another",
+          "[testing][faulty]") {
+    const auto play = [](std::uint64_t user_data, int result) {
+        stage s{fault_plan{}};
+        s.add(IORING_OP_RECV, user_data);
+        s.turn();
+        s.script->post(user_data, result);
+        s.turn();
+        return s.faulty.record();
+    };
+    CHECK(play(4096, 7) == play(8192, 7));
+    CHECK(play(4096, 7) != play(4096, 8));
+}
+
+TEST_CASE("an ordered plan waits for what ends by itself", "[testing][faulty]") {
+    const unique_fd file(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    REQUIRE(file.get() >= 0);
+    fault_plan plan;
+    plan.ordered = true;
+    stage s{plan};
+    // A disk that takes three looks to answer.
+    int looks = 0;
+    s.script->on_enter = [&] {
+        if (++looks == 3) s.script->post(1, 4);
+    };
+    s.add(IORING_OP_READ, 1, file.get()).len = 4;
+    const auto seen = s.turn();
+    REQUIRE(seen.size() == 1);
+    CHECK(seen[0].result == 4);
+}
+
 TEST_CASE("masked features are denied and what needs them refused", "[testing][faulty]") {
     fault_plan plan;
     plan.without(feature::multishot_recv).without(feature::buffer_ring);
@@ -862,7 +1007,7 @@ TEST_CASE("describe names the seed and what was injected", "[testing][faulty]") 
 
 TEST_CASE("plans from seeds use every fault a program must not notice", "[testing][faulty]") {
     const std::set<fault> never{fault::error, fault::out_of_memory, fault::refused,
-                                fault::overflow};
+                                fault::cancel_missed, fault::overflow};
     for (std::size_t i = 0; i < rondo::testing::fault_count; ++i) {
         const auto kind = static_cast<fault>(i);
         CAPTURE(to_string(kind));
@@ -1210,7 +1355,10 @@ TEST_CASE("nothing is lost, doubled or out of order under any seed", "[testing][
         cancel(uring, seed, total);
         accept_all(uring, seed, total);
     }
-    const std::set<fault> never{fault::error, fault::out_of_memory, fault::refused};
+    // Neither polls nor zero-copy sends are among them.
+    const std::set<fault> never{fault::error, fault::out_of_memory, fault::refused,
+                                fault::spurious_readiness, fault::late_notification,
+                                fault::notified_error};
     for (std::size_t i = 0; i < total.size(); ++i) {
         const auto kind = static_cast<fault>(i);
         CAPTURE(uring, to_string(kind), total[i]);

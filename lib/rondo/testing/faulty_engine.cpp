@@ -1,4 +1,5 @@
 #include <rondo/testing/faulty_engine.hpp>
+#include <rondo/testing/kernel_errors.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -21,6 +22,7 @@ constexpr std::array<std::string_view, fault_count> fault_names{
     "would_block",     "no_buffers",          "out_of_memory",  "accept_error",
     "early_end",       "held_completion",     "swapped_completions", "partial_submit",
     "interrupted_enter", "interrupted_wait",  "late_cancel",    "cancel_already",
+    "spurious_readiness",  "late_notification",   "notified_error", "cancel_missed",
     "refused",         "overflow",
 };
 static_assert(static_cast<std::size_t>(fault::overflow) + 1 == fault_count);
@@ -88,6 +90,30 @@ bool can_be_sent_short(const io_uring_sqe& entry) noexcept {
            is_stream(entry);
 }
 
+bool is_regular_file(int descriptor) noexcept {
+    struct ::stat about {};
+    return ::fstat(descriptor, &about) == 0 && S_ISREG(about.st_mode);
+}
+
+// Nothing but the kernel itself has to act, and at once or as soon as a disk answers.
+bool ends_by_itself(const io_uring_sqe& entry) noexcept {
+    switch (entry.opcode) {
+        case IORING_OP_READ:
+        case IORING_OP_WRITE: return is_regular_file(entry.fd);
+        case IORING_OP_OPENAT:
+        case IORING_OP_FSYNC:
+        case IORING_OP_FADVISE:
+        case IORING_OP_CLOSE:
+        case IORING_OP_NOP: return true;
+        default: return false;
+    }
+}
+
+// close(2) closes where it fails, too.
+bool is_carried_out_with(const io_uring_sqe& entry, int error) noexcept {
+    return entry.opcode == IORING_OP_CLOSE && !skips_success(entry) && error != ECANCELED;
+}
+
 void make_one_shot(io_uring_sqe& entry) noexcept {
     if (entry.opcode == IORING_OP_ACCEPT) {
         entry.ioprio = static_cast<__u16>(entry.ioprio & ~IORING_ACCEPT_MULTISHOT);
@@ -121,31 +147,32 @@ fault_plan fault_plan::from_seed(std::uint64_t seed) {
         {fault::swapped_completions, 500}, {fault::partial_submit, 300},
         {fault::interrupted_enter, 150},   {fault::interrupted_wait, 250},
         {fault::late_cancel, 400},         {fault::cancel_already, 400},
+        {fault::spurious_readiness, 200},  {fault::late_notification, 500},
+        {fault::notified_error, 200},
     };
-    faulty_engine::random random(seed ^ 0x66617565'6c747921u);
+    random source(seed ^ 0x66617565'6c747921u);
     fault_plan plan;
     plan.seed = seed;
     for (const range& each : ranges) {
         // A third of the kinds is off: faults also hide one another.
-        const unsigned strength = random.below(3);
+        const unsigned strength = source.below(3);
         plan.with(each.kind, strength == 0 ? 0 : strength == 1 ? each.most / 6 : each.most);
     }
-    plan.longest_hold = 1 + random.below(8);
+    plan.longest_hold = 1 + source.below(8);
     return plan;
+}
+
+fault_plan fault_plan::with_errors_from_seed(std::uint64_t seed) {
+    fault_plan plan = from_seed(seed);
+    random source(seed ^ 0x6572726f'72730000u);
+    constexpr unsigned chances[] = {3, 20, 80};
+    return plan.with(fault::error, chances[source.below(3)])
+        .with(fault::out_of_memory, chances[source.below(3)]);
 }
 
 engine_options fault_plan::queues_from_seed(std::uint64_t seed) noexcept {
     constexpr engine_options sizes[] = {{4, 8}, {8, 16}, {32, 64}, {256, 4096}};
-    faulty_engine::random random(~seed);
-    return sizes[random.below(4)];
-}
-
-std::uint64_t faulty_engine::random::next() noexcept {
-    state_ += 0x9e3779b97f4a7c15u;
-    std::uint64_t value = state_;
-    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
-    value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
-    return value ^ (value >> 31);
+    return sizes[random(~seed).below(4)];
 }
 
 /// A copy of a caller's msghdr that names fewer bytes; the inner engine may read it late.
@@ -202,6 +229,7 @@ bool faulty_engine::enter(duration timeout) {
         if (inner_->enter(no_wait)) called_ = true;
         reap();
     }
+    settle();
     deliver();
     return called_;
 }
@@ -285,6 +313,7 @@ void faulty_engine::pass_entries() {
             } else {
                 // A chain depends on the exact outcome of its members.
                 ++seen_[entry_at(sq_.head).opcode];
+                note(entry_at(sq_.head));
                 hand_over(entry_at(sq_.head));
             }
             set_taken(sq_.head + 1);
@@ -344,10 +373,17 @@ void faulty_engine::pass_deferred_cancels() {
 void faulty_engine::pass(const io_uring_sqe& prepared) {
     io_uring_sqe entry = prepared;
     const auto* rule = rule_for(entry.opcode, ++seen_[entry.opcode]);
+    note(entry);
+    if (answers_itself(entry, rule)) return;
     if (const int error = error_for(entry, rule); error != 0) {
-        stage({entry.user_data, -error, 0}, false);
-        return;
+        if (!is_carried_out_with(entry, error)) {
+            stage({entry.user_data, -error, 0}, false);
+            return;
+        }
+        requests_[entry.user_data].answer = error;
     }
+    const bool cancels = entry.opcode == IORING_OP_ASYNC_CANCEL && entry.cancel_flags == 0;
+    if (cancels && !is_tracked(entry.addr)) count(fault::cancel_missed);
     shape(entry, rule);
     hand_over(entry);
     if (rule != nullptr && rule->kind == fault::held_completion && !skips_success(entry)) {
@@ -363,6 +399,36 @@ bool faulty_engine::needs_masked(const io_uring_sqe& entry) const noexcept {
            (masked(feature::send_zero_copy) && entry.opcode == IORING_OP_SEND_ZC);
 }
 
+// Whether the entry needs no inner engine and has had its completions.
+bool faulty_engine::answers_itself(const io_uring_sqe& entry, const fault_plan::rule* rule) {
+    if (entry.opcode == IORING_OP_POLL_ADD && !skips_success(entry) &&
+        strikes(fault::spurious_readiness, rule)) {
+        count(fault::spurious_readiness);
+        std::uint32_t events = entry.poll32_events;
+        if constexpr (std::endian::native == std::endian::big) events = std::rotl(events, 16);
+        stage({entry.user_data, static_cast<int>(events & 0x7fffu), 0}, false);
+        return true;
+    }
+    if (entry.opcode == IORING_OP_SEND_ZC && !masked(feature::send_zero_copy) &&
+        strikes(fault::notified_error, rule)) {
+        count(fault::notified_error);
+        const int error = rule != nullptr && rule->error != 0 ? rule->error : EINTR;
+        stage({entry.user_data, -error, IORING_CQE_F_MORE}, false);
+        stage({entry.user_data, 0, IORING_CQE_F_NOTIF}, true);
+        return true;
+    }
+    return false;
+}
+
+int faulty_engine::kernel_error(const io_uring_sqe& entry, const fault_plan::rule* rule) {
+    const auto all = kernel_errors(entry.opcode);
+    if (rule == nullptr && all.empty()) return 0;
+    if (!strikes(fault::error, rule)) return 0;
+    count(fault::error);
+    return rule != nullptr ? rule->error
+                           : all[entry_random_.below(static_cast<unsigned>(all.size()))];
+}
+
 // The errno to refuse the entry with, or 0. It may convert the entry, to end it so later.
 int faulty_engine::error_for(io_uring_sqe& entry, const fault_plan::rule* rule) {
     const auto counted = [this](fault kind, int error) {
@@ -370,7 +436,7 @@ int faulty_engine::error_for(io_uring_sqe& entry, const fault_plan::rule* rule) 
         return error;
     };
     if (needs_masked(entry)) return counted(fault::refused, EINVAL);
-    if (rule != nullptr && rule->kind == fault::error) return counted(fault::error, rule->error);
+    if (const int error = kernel_error(entry, rule); error != 0) return error;
     const bool accepts = entry.opcode == IORING_OP_ACCEPT;
     const bool transfers = is_receive(entry) || is_send(entry);
     const bool files = is_file_transfer(entry) || entry.opcode == IORING_OP_OPENAT;
@@ -434,6 +500,9 @@ void faulty_engine::shape(io_uring_sqe& entry, const fault_plan::rule* rule) {
     }
     if (entry.opcode == IORING_OP_SEND || entry.opcode == IORING_OP_SEND_ZC) {
         shorten_send(entry, rule);
+        if (entry.opcode == IORING_OP_SEND_ZC && strikes(fault::late_notification, rule)) {
+            requests_[entry.user_data].notifies_late = true;
+        }
     } else if (is_file_transfer(entry)) {
         shorten_file_transfer(entry, rule);
     } else if (entry.opcode == IORING_OP_SENDMSG) {
@@ -528,7 +597,22 @@ unsigned faulty_engine::smaller(std::size_t than) noexcept {
 
 void faulty_engine::hand_over(const io_uring_sqe& entry) {
     *inner_->next_entry() = entry;
-    if (!skips_success(entry)) ++requests_[entry.user_data].count;
+    if (skips_success(entry)) return;
+    request& started = requests_[entry.user_data];
+    ++started.count;
+    if (!plan_.ordered || !ends_by_itself(entry)) return;
+    started.is_sure = true;
+    ++sure_;
+}
+
+void faulty_engine::note(const io_uring_sqe& entry) {
+    origins_[entry.user_data] = {++entries_, entry.opcode};
+    mix(entry.opcode);
+    mix(entry.len);
+}
+
+void faulty_engine::mix(std::uint64_t value) noexcept {
+    record_ = (std::rotl(record_, 5) ^ value) * 0x9e3779b97f4a7c15u;
 }
 
 engine::duration faulty_engine::wait_time(duration timeout) noexcept {
@@ -541,6 +625,7 @@ engine::duration faulty_engine::wait_time(duration timeout) noexcept {
         return no_wait;
     }
     if (held_.empty() && deferred_.empty()) return timeout;
+    if (plan_.ordered) return no_wait;
     return std::min<duration>(timeout, longest_wait_while_held);
 }
 
@@ -548,15 +633,44 @@ void faulty_engine::reap() {
     const unsigned end = inner_->completions_end();
     for (unsigned i = inner_->completions_begin(); i != end; ++i) {
         const completion& arrived = inner_->completion_at(i);
-        if (arrived.user_data != reinterpret_cast<std::uintptr_t>(this)) arrive(arrived);
+        if (arrived.user_data == reinterpret_cast<std::uintptr_t>(this)) continue;
+        if (!plan_.ordered) {
+            arrive(arrived);
+            continue;
+        }
+        arrived_.push_back(arrived);
+        const auto found = requests_.find(arrived.user_data);
+        if (found != requests_.end() && found->second.is_sure) --sure_;
     }
     inner_->completions_consumed(end);
 }
 
-void faulty_engine::arrive(const completion& arrived) {
+// What one thread's own doings bring is there at once, but in an order that is the inner engine's.
+void faulty_engine::settle() {
+    if (!plan_.ordered) return;
+    for (int looks = 0; looks < 2; ++looks) {
+        const std::size_t before = arrived_.size();
+        if (inner_->enter(sure_ != 0 ? longest_wait_while_held : no_wait)) called_ = true;
+        reap();
+        if (arrived_.size() != before || sure_ != 0) looks = -1;
+    }
+    std::ranges::stable_sort(arrived_, {}, [this](const completion& each) {
+        const auto found = origins_.find(each.user_data);
+        return found == origins_.end() ? 0 : found->second.number;
+    });
+    for (const completion& each : arrived_) arrive(each);
+    arrived_.clear();
+}
+
+void faulty_engine::arrive(const completion& had) {
+    completion arrived = had;
     const auto found = requests_.find(arrived.user_data);
     if (found == requests_.end()) return stage(arrived, false);
-    const bool held = found->second.held;
+    const bool late =
+        found->second.notifies_late && (arrived.flags & IORING_CQE_F_NOTIF) != 0;
+    if (late) count(fault::late_notification);
+    const bool held = found->second.held || late;
+    if (found->second.answer != 0 && arrived.result >= 0) arrived.result = -found->second.answer;
     if (found->second.ends) return keep_last(found->second, arrived);
     if ((arrived.flags & IORING_CQE_F_MORE) != 0) return stage(arrived, held);
 
@@ -635,7 +749,14 @@ void faulty_engine::deliver() {
     backlog_.insert(backlog_.end(), ready_.begin(), ready_.end());
     ready_.clear();
     while (!backlog_.empty() && completion_tail_ - completion_head_ != completion_capacity()) {
-        cq_.entries[completion_tail_ & cq_.mask] = backlog_.front();
+        const completion& next = backlog_.front();
+        const origin& from = origins_[next.user_data];
+        const bool opened = next.result > 0 && (from.opcode == IORING_OP_ACCEPT ||
+                                                from.opcode == IORING_OP_OPENAT);
+        mix(from.number);
+        mix(opened ? 0 : static_cast<std::uint32_t>(next.result));
+        mix(next.flags);
+        cq_.entries[completion_tail_ & cq_.mask] = next;
         ++completion_tail_;
         backlog_.pop_front();
     }

@@ -14,12 +14,13 @@
 #include <vector>
 
 #include <rondo/engine/engine.hpp>
+#include <rondo/testing/random.hpp>
 
 namespace rondo::inline v0::testing {
 
 /// What a faulty_engine can inject. "Refuses" means: completes a request without carrying it out.
 enum class fault : std::uint8_t {
-    error,                ///< refuses with a rule's error; by rule only
+    error,                ///< refuses with a rule's error, or one of kernel_errors()
     short_receive,        ///< RECV on a stream, or READ, takes fewer bytes than it could
     short_send,           ///< a send on a stream, or WRITE, moves a part, MSG_WAITALL or not
     interrupted_request,  ///< refuses a receive, send, accept, READ, WRITE or OPENAT with EINTR
@@ -35,10 +36,14 @@ enum class fault : std::uint8_t {
     interrupted_wait,     ///< enter() takes entries and does not wait
     late_cancel,          ///< an ASYNC_CANCEL and what is behind it stay prepared for some enters
     cancel_already,       ///< a cancel is answered by EALREADY; the target ends a little later
+    spurious_readiness,   ///< a poll ends with what it asked for, although nothing is there
+    late_notification,    ///< the second completion of a SEND_ZC is held back for some enters
+    notified_error,       ///< refuses a SEND_ZC, by EINTR or a rule's error, and notifies then
+    cancel_missed,        ///< a cancel comes after its target's end; by held_completion only
     refused,              ///< refuses with EINVAL what needs a masked feature; by mask only
     overflow,             ///< a completion did not fit into the queue; by queue size only
 };
-inline constexpr std::size_t fault_count = 18;
+inline constexpr std::size_t fault_count = 22;
 
 std::string_view to_string(fault kind) noexcept;
 
@@ -57,6 +62,10 @@ struct fault_plan {
     std::array<std::uint16_t, fault_count> per_mille{};
     unsigned longest_hold = 8;          ///< enters a completion or a cancel is held back, at most
     std::uint32_t masked_features = 0;  ///< bits of feature which the engine denies to have
+    /// What the inner engine has is awaited (also requests that end by themselves, as those on
+    /// files do) and delivered in the order of its requests, before faults: then the kernel's
+    /// timing does not matter where one thread talks to itself over Unix sockets and files.
+    bool ordered = false;
     std::vector<rule> rules;
 
     /// Sets how many times in a thousand `kind` strikes where it can.
@@ -72,8 +81,11 @@ struct fault_plan {
         return per_mille[static_cast<std::size_t>(kind)];
     }
 
-    /// A mixture of all faults which a correct program does not notice (not out_of_memory).
+    /// A mixture of all faults which a correct program does not notice (no error,
+    /// no out_of_memory).
     static fault_plan from_seed(std::uint64_t seed);
+    /// The same and errors, which it reports.
+    static fault_plan with_errors_from_seed(std::uint64_t seed);
     /// Queue sizes to go with from_seed(), from 4 entries and 8 completions up.
     static engine_options queues_from_seed(std::uint64_t seed) noexcept;
 };
@@ -110,34 +122,31 @@ public:
         return injected_[static_cast<std::size_t>(kind)];
     }
     const std::array<std::uint64_t, fault_count>& injected() const noexcept { return injected_; }
+    /// A hash of all entries taken and completions delivered so far, in their order, without
+    /// addresses and descriptors: equal for two runs means that they went the same way.
+    std::uint64_t record() const noexcept { return record_; }
     /// One line: engine, seed, queue sizes, count of each fault injected. For a failing test.
     std::string describe() const;
 
 private:
-    /// splitmix64: small, and the same everywhere.
-    class random {
-    public:
-        explicit random(std::uint64_t seed) noexcept : state_(seed) {}
-        std::uint64_t next() noexcept;
-        /// In [0, bound), bound > 0.
-        unsigned below(unsigned bound) noexcept { return static_cast<unsigned>(next() % bound); }
-        bool coin() noexcept { return (next() & 1) != 0; }
-
-    private:
-        std::uint64_t state_;
-    };
-    friend struct fault_plan;
-
     struct message;
     struct request {
         unsigned count = 0;    ///< in flight under this user_data
         int after = 0;         ///< errno to add after its data, as if it had been a multishot
         bool held = false;     ///< a rule holds its completions
         bool ends = false;     ///< a multishot that is cancelled after its first completion
+        bool notifies_late = false;  ///< its notification is held
+        bool is_sure = false;        ///< ends by itself, soon
+        int answer = 0;              ///< errno in place of its success
         std::optional<completion> kept;  ///< of such a one: the latest, perhaps the last
         std::unique_ptr<message> shortened;
         request();
         ~request();
+    };
+    /// Where a completion comes from.
+    struct origin {
+        std::uint64_t number;  ///< of the entry
+        std::uint8_t opcode;
     };
     struct held_completion {
         completion what;
@@ -168,7 +177,9 @@ private:
     void pass_deferred_cancels();
     void pass(const io_uring_sqe& prepared);
     bool needs_masked(const io_uring_sqe& entry) const noexcept;
+    bool answers_itself(const io_uring_sqe& entry, const fault_plan::rule* rule);
     int error_for(io_uring_sqe& entry, const fault_plan::rule* rule);
+    int kernel_error(const io_uring_sqe& entry, const fault_plan::rule* rule);
     int ending_error(io_uring_sqe& entry, fault kind, int error);
     bool defers_cancel(const io_uring_sqe& entry, const fault_plan::rule* rule);
     void shape(io_uring_sqe& entry, const fault_plan::rule* rule);
@@ -179,11 +190,14 @@ private:
     void shorten_message(io_uring_sqe& entry, const fault_plan::rule* rule);
     unsigned smaller(std::size_t than) noexcept;
     void hand_over(const io_uring_sqe& entry);
+    void note(const io_uring_sqe& entry);
+    void mix(std::uint64_t value) noexcept;
 
     // From the inner engine's completions to the caller.
     duration wait_time(duration timeout) noexcept;
     void reap();
-    void arrive(const completion& arrived);
+    void settle();
+    void arrive(const completion& had);
     void keep_last(request& ended, const completion& arrived);
     void stage(const completion& arrived, bool by_rule);
     void release_held();
@@ -212,6 +226,11 @@ private:
     std::unordered_map<std::uint64_t, hold> held_by_request_;
     std::vector<completion> ready_;
     std::deque<completion> backlog_;
+    std::unordered_map<std::uint64_t, origin> origins_;  ///< by user_data
+    std::vector<completion> arrived_;                    ///< of an ordered plan, not yet in order
+    std::uint64_t entries_ = 0;
+    std::uint64_t record_ = 0;
+    unsigned sure_ = 0;  ///< requests in flight that end by themselves
     std::array<std::uint64_t, fault_count> injected_{};
 
     // Last, so that it goes first: its requests may point at what is above.

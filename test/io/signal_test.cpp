@@ -11,11 +11,13 @@
 #include <rondo/task/result.hpp>
 #include <rondo/task/sleep.hpp>
 #include <rondo/task/when_all.hpp>
+#include <rondo/task/with_timeout.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <signal.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -237,6 +239,11 @@ task<> raise_once_waiting() {
     ::raise(SIGTERM);
 }
 
+task<> raise_and_wait() {
+    co_await raise_once_waiting();
+    co_await sleep_for(1h);
+}
+
 task<> values_of_until_interrupted() {
     const std::optional<int> five = co_await until_interrupted(end_with(5));
     CHECK(five == 5);
@@ -281,6 +288,48 @@ task<> cancelled_from_around() {
 
 TEST_CASE("A cancellation around until_interrupted is no interruption", "[signal][cancellation]") {
     test::run(cancelled_from_around);
+}
+
+// The first thread to come here is interrupted and has ended before the second one begins.
+task<> begin_late(std::atomic<int>& came, std::atomic<bool>& over) {
+    if (came++ == 0) {
+        co_await until_interrupted(raise_and_wait());
+        over = true;
+    } else {
+        const bool seen = co_await test::eventually([&] { return over.load(); });
+        CHECK(seen);
+        const auto waited = co_await as_result(with_timeout(30s, until_interrupted(sleep_for(1h))));
+        CHECK(waited.has_value());
+    }
+}
+
+TEST_CASE("A thread that begins after the signal is stopped by it, too", "[signal][threads]") {
+    std::atomic<int> came = 0;
+    std::atomic<bool> over = false;
+    run_options two = test::options();
+    two.threads = 2;
+    rondo::run(two, [&] { return begin_late(came, over); });
+    CHECK(came == 2);
+}
+
+// Each thread's first is interrupted, and its second is not.
+task<> interrupted_once(std::atomic<int>& interrupted, std::atomic<bool>& raised) {
+    co_await until_interrupted([&]() -> task<> {
+        if (!raised.exchange(true)) co_await raise_once_waiting();
+        co_await sleep_for(1h);
+    }());
+    ++interrupted;
+    const std::optional<int> five = co_await until_interrupted(end_with(5));
+    CHECK(five == 5);
+}
+
+TEST_CASE("What a thread begins after an interruption is not ended by it", "[signal][threads]") {
+    std::atomic<int> interrupted = 0;
+    std::atomic<bool> raised = false;
+    run_options two = test::options();
+    two.threads = 2;
+    rondo::run(two, [&] { return interrupted_once(interrupted, raised); });
+    CHECK(interrupted == 2);
 }
 
 void own_handler(int) {}

@@ -1,5 +1,7 @@
 #include <rondo/detail/misuse.hpp>
+#include <rondo/io/scheduler.hpp>
 #include <rondo/io/signal.hpp>
+#include <rondo/io/thread_group.hpp>
 #include <rondo/task/dump_tasks.hpp>
 
 #include <errno.h>
@@ -104,15 +106,15 @@ void interruption_relay::add(interruption& one) {
         require(&other.loop() != &one.loop(), "two until_interrupted() at a time on one thread");
     }
     all_.push_back(one);
-    if (!first) {
-        // It came too late for the signal that the others have got already.
-        if (stopping_) one.begin();
-        return;
+    if (first) {
+        stopping_ = false;
+        signals = 0;
+        loop.store(&one.loop());
+        take_signals(one.options_.dump_on);
     }
-    stopping_ = false;
-    signals = 0;
-    loop.store(&one.loop());
-    take_signals(one.options_.dump_on);
+    // It may have come too late for the signal that others have got already; those of its own run
+    // may have ended by that, or be through with what follows it.
+    if (one.told_all_ ? *one.told_all_ : stopping_) one.begin();
 }
 
 void interruption_relay::remove(interruption& one) noexcept {
@@ -131,6 +133,7 @@ void interruption_relay::tell_all(void (interruption::*act)() noexcept) noexcept
     const std::lock_guard lock(lock_);
     if (act == &interruption::begin) stopping_ = true;
     for (interruption& one : all_) {
+        if (stopping_ && one.told_all_) *one.told_all_ = true;
         auto* message = new interruption::message(one, act);
         one.under_way_.push_back(message);
         one.loop().post(*message);
@@ -166,6 +169,12 @@ void interruption_relay::give_signals_back() noexcept {
 
 interruption::interruption(context& inside, graceful_stop& stop, const interrupt_options& options)
     : inside_(&inside), stop_(&stop), options_(options) {
+    const scheduler& here = scheduler::of(inside);
+    if (thread_group* const group = here.group()) {
+        bool first = false;
+        told_all_ = group->share<bool>(here, "until_interrupted", first,
+                                       [] { return std::make_shared<bool>(false); });
+    }
     relay.add(*this);
 }
 

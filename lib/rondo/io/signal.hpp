@@ -12,6 +12,7 @@
 #include <concepts>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -54,7 +55,9 @@ private:
     graceful_stop* stop_;
     interrupt_options options_;
     bool happened_ = false;
-    std::vector<message*> under_way_;  // guarded by the relay's lock
+    // Guarded by the relay's lock:
+    std::vector<message*> under_way_;
+    std::shared_ptr<bool> told_all_;  // shared with those of the run's other threads, if there are
 };
 
 template <typename T>
@@ -66,7 +69,8 @@ using interruptible_t = std::conditional_t<std::is_void_v<T>, void, std::optiona
 /// servers stop accepting, the served get the end of the stream and are drained; what has not
 /// ended at the drain deadline is cancelled. Returns work's value, or nothing when it was
 /// cancelled so; throws what it threw. SIGUSR1 shows what its tasks wait for. On several threads,
-/// each may have one, and a signal ends the work of all. Misuse: two at a time on one thread.
+/// each may have one, and a signal ends the work of all: the n-th on a thread by what the n-th on
+/// another was sent, even if that one has ended. Misuse: two at a time on one thread.
 template <awaitable A>
 task<detail::interruptible_t<await_result_t<A>>> until_interrupted(
     A&& work, interrupt_options options = {}) {

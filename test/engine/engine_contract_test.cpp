@@ -1326,6 +1326,17 @@ TEST_CASE("a number that is used again is a new descriptor", "[engine][contract]
     CHECK(on.seen().size() == (closes ? 40 : 30));
 }
 
+TEST_CASE("a buffer ring that is switched off is not registered", "[engine][contract][feature]") {
+    driver on({.without = feature::buffer_ring});
+    CHECK_FALSE(on.get().has(feature::buffer_ring));
+    CHECK_FALSE(on.get().has(feature::multishot_recv));
+    void* memory =
+        ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    CHECK(on.get().register_buffer_ring(1, memory, 8).value() == EINVAL);
+    ::munmap(memory, 4096);
+}
+
 TEST_CASE("a buffer ring is registered once, in a size that exists", "[engine][contract]") {
     driver on;
     engine& subject = on.get();

@@ -269,6 +269,34 @@ bool refuse(std::uint32_t call, unsigned error) {
 
 // Set-up
 
+TEST_CASE("what is switched off is refused, as a kernel refuses what it does not know",
+          "[engine][epoll][feature]") {
+    epoll_engine off({.without = rondo::feature_set::all()});
+    CHECK(off.features().empty());
+    const pair ends = unix_pair();
+    io_uring_sqe& receive = prepare(off, IORING_OP_RECV, 1, ends.a.get());
+    receive.ioprio = IORING_RECV_MULTISHOT;
+    receive.flags = IOSQE_BUFFER_SELECT;
+    prepare(off, IORING_OP_ACCEPT, 2, ends.a.get()).ioprio = IORING_ACCEPT_MULTISHOT;
+    prepare(off, IORING_OP_POLL_ADD, 3, ends.a.get()).len = IORING_POLL_ADD_MULTI;
+    prepare(off, IORING_OP_NOP, 4).flags = IOSQE_CQE_SKIP_SUCCESS;
+    prepare(off, IORING_OP_NOP, 5);
+    off.enter(engine::no_wait);
+    std::vector<int> results;
+    off.reap([&](const completion& each) { results.push_back(each.result); });
+    CHECK(results == std::vector<int>{-EINVAL, -EINVAL, -EINVAL, -EINVAL, 0});
+
+    epoll_engine unlimited({.without = rondo::feature::receive_limit});
+    io_uring_sqe& limited = prepare(unlimited, IORING_OP_RECV, 1, ends.a.get());
+    limited.ioprio = IORING_RECV_MULTISHOT;
+    limited.flags = IOSQE_BUFFER_SELECT;
+    limited.file_index = 4096;
+    unlimited.enter(engine::no_wait);
+    results.clear();
+    unlimited.reap([&](const completion& each) { results.push_back(each.result); });
+    CHECK(results == std::vector<int>{-EINVAL});
+}
+
 TEST_CASE("a failed set-up names the call and the remedy", "[engine][epoll]") {
     struct shortage {
         unsigned error;

@@ -41,6 +41,7 @@ using Catch::Matchers::ContainsSubstring;
 using rondo::completion;
 using rondo::engine;
 using rondo::feature;
+using rondo::feature_set;
 using rondo::uring_engine;
 
 namespace {
@@ -497,6 +498,38 @@ TEST_CASE("set-up flags the kernel does not know are left out", "[engine][setup]
     CHECK((ring.setup_flags() & taken.refused) == 0);
     CHECK((ring.setup_flags() & taken.kept) == taken.kept);
     check_works(ring);
+}
+
+TEST_CASE("a set-up flag that is switched off is not asked for", "[engine][setup][feature]") {
+    struct step {
+        feature_set without;
+        unsigned avoided;
+        unsigned kept;
+    };
+    constexpr unsigned cooperative = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
+    constexpr unsigned deferred = IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SINGLE_ISSUER;
+    const step taken = GENERATE(
+        step{feature::deferred_taskrun, IORING_SETUP_DEFER_TASKRUN,
+             IORING_SETUP_SINGLE_ISSUER | cooperative},
+        step{feature::single_issuer, deferred, IORING_SETUP_SUBMIT_ALL | cooperative},
+        step{feature::cooperative_taskrun, IORING_SETUP_COOP_TASKRUN, deferred},
+        step{feature::single_issuer | feature::cooperative_taskrun,
+             deferred | IORING_SETUP_COOP_TASKRUN, IORING_SETUP_SUBMIT_ALL},
+        step{feature::submit_all, IORING_SETUP_SUBMIT_ALL, deferred},
+        step{feature_set::all(), deferred | cooperative | IORING_SETUP_SUBMIT_ALL, 0});
+    uring_engine ring({.without = taken.without});
+    CHECK((ring.setup_flags() & taken.avoided) == 0);
+    CHECK((ring.setup_flags() & taken.kept) == taken.kept);
+    CHECK((ring.features() - taken.without) == ring.features());
+    check_works(ring);
+}
+
+TEST_CASE("a ring that is not registered with its thread works as one that is",
+          "[engine][setup][feature]") {
+    uring_engine ring({.without = feature::registered_ring});
+    CHECK_FALSE(ring.has(feature::registered_ring));
+    check_works(ring);
+    CHECK(uring_engine().has(feature::registered_ring));
 }
 
 TEST_CASE("a set-up refused with every flag ends in an error", "[engine][setup]") {

@@ -508,6 +508,8 @@ TEST_CASE("many chunks left unread stop the receive where the kernel knows no li
     const transport over = GENERATE(transport::tcp, transport::unix_stream);
     rondo::run(without(feature::receive_limit), [over]() -> task<> {
         raw_stream_pair pair = connected_to_raw_peer(over);
+        scheduler& here = co_await this_scheduler();
+        if (!here.carrier().has(feature::multishot_recv)) SKIP("the engine has no multishot");
         co_await arm(pair.socket, pair.peer);
         std::size_t most = 0;
         std::string sent;
@@ -585,7 +587,9 @@ TEST_CASE("chunks undelivered when the socket is destroyed are given back",
             co_await some_turns(3);
         }
         scheduler& here = co_await this_scheduler();
-        if (!faulty()) CHECK(here.stats().buffers_held > 0);
+        // A receive that is no multishot is armed by who waits.
+        const bool comes = !faulty() && here.carrier().has(feature::multishot_recv);
+        if (comes) CHECK(here.stats().buffers_held > 0);
         pair.socket = stream_socket();
         const bool back = co_await all_buffers_are_back();
         CHECK(back);
@@ -945,6 +949,8 @@ TEST_CASE("recv(buffer) gathers what several chunks have brought", "[io][receive
     const transport over = GENERATE(transport::tcp, transport::unix_stream);
     test::run([over]() -> task<> {
         raw_stream_pair pair = connected_to_raw_peer(over);
+        scheduler& here = co_await this_scheduler();
+        if (!here.carrier().has(feature::multishot_recv)) SKIP("the engine has no multishot");
         co_await arm(pair.socket, pair.peer);
         std::size_t chunks = 0;
         for (; chunks < 3; ++chunks) {
@@ -957,7 +963,6 @@ TEST_CASE("recv(buffer) gathers what several chunks have brought", "[io][receive
         const std::size_t n = co_await pair.socket.recv(writable(buffer));
         CHECK(n == 9);
         CHECK(buffer.starts_with("abcabcabc"));
-        scheduler& here = co_await this_scheduler();
         CHECK(here.stats().buffers_held == 0);
     });
 }

@@ -151,6 +151,8 @@ task<> read_bytes(tcp_socket& socket, int count, int& done) {
 }
 
 task<> immediate_results_are_limited() {
+    scheduler& here = co_await this_scheduler();
+    if (!here.carrier().has(feature::multishot_recv)) SKIP("one chunk at a time");
     test::tcp_pair pair = co_await test::connected_pair();
     const std::string data(1000, 'x');
     // Arms the receive, so that the rest arrives in the state.
@@ -257,7 +259,7 @@ task<> figures_count() {
     test::tcp_pair pair = co_await test::connected_pair();
     co_await pair.b.send("x");
     const chunk held = co_await pair.a.recv();
-    CHECK(loop.stats().buffers_held == 1);
+    CHECK(loop.stats().buffers_held == (loop.carrier().has(feature::buffer_ring) ? 1 : 0));
     const scheduler_stats after = loop.stats();
     CHECK(after.turns > before.turns);
     CHECK(after.enters > before.enters);

@@ -79,7 +79,7 @@ TEST_CASE("no more handlers run at a time than are asked for", "[net][udp]") {
         int most = 0;
         const auto handler = [&](udp_socket& socket, datagram data) -> task<> {
             most = std::max(most, ++running);
-            co_await some_turns(2);
+            co_await some_turns(10);
             --running;
             co_await socket.send_to(data, data.from());
         };

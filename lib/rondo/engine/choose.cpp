@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <rondo/engine/epoll_engine.hpp>
+#include <rondo/engine/feature_names.hpp>
 #include <rondo/engine/uring_engine.hpp>
 #include <rondo/log.hpp>
 
@@ -25,6 +26,17 @@ engine_kind kind_from_environment() {
     if (text == "epoll") return engine_kind::epoll;
     throw std::invalid_argument("RONDO_ENGINE is '" + std::string(text) +
                                 "', it may be auto, uring or epoll");
+}
+
+/// `options` without what RONDO_WITHOUT names, too.
+engine_options reduced(const engine_options& options) {
+    static const feature_set named = [] {
+        const char* const value = std::getenv("RONDO_WITHOUT");
+        return parse_features(value ? value : "", "RONDO_WITHOUT");
+    }();
+    engine_options made = options;
+    made.without = made.without | named;
+    return made;
 }
 
 bool means_unavailable(const std::system_error& error) {
@@ -71,11 +83,11 @@ std::unique_ptr<engine> make_automatic(const engine_options& options) {
 
 std::unique_ptr<engine> make_engine(engine_kind kind, const engine_options& options) {
     switch (kind) {
-        case engine_kind::uring: return std::make_unique<uring_engine>(options);
-        case engine_kind::epoll: return std::make_unique<epoll_engine>(options);
+        case engine_kind::uring: return std::make_unique<uring_engine>(reduced(options));
+        case engine_kind::epoll: return std::make_unique<epoll_engine>(reduced(options));
         case engine_kind::automatic: break;
     }
-    return make_automatic(options);
+    return make_automatic(reduced(options));
 }
 
 }  // namespace rondo::inline v0

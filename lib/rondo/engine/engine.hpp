@@ -22,19 +22,76 @@ struct completion {
     std::uint32_t flags;  ///< IORING_CQE_F_*
 };
 
-/// What an engine can do; asked at run time, never derived from a version.
+/// What an engine can do; asked at run time, never derived from a version. The library does without
+/// any of them: engine_options::without.
 enum class feature : std::uint32_t {
     multishot_accept = 1u << 0,
-    multishot_recv = 1u << 1,
+    multishot_recv = 1u << 1,  ///< of bytes and of messages, into a buffer_ring
     buffer_ring = 1u << 2,
     receive_limit = 1u << 3,  ///< a multishot receive can end after a total of bytes (6.17)
     send_zero_copy = 1u << 4,
+    multishot_poll = 1u << 5,
+    skip_success = 1u << 6,  ///< IOSQE_CQE_SKIP_SUCCESS is honoured
+    // How a ring is set up (io_uring_setup(2), io_uring_enter(2)); no other engine has these.
+    registered_ring = 1u << 7,
+    single_issuer = 1u << 8,
+    deferred_taskrun = 1u << 9,  ///< with single_issuer
+    cooperative_taskrun = 1u << 10,
+    submit_all = 1u << 11,
+    no_iowait = 1u << 12,
 };
 
-/// How large the queues are asked to be; an engine may give more.
+class feature_set {
+public:
+    constexpr feature_set() noexcept = default;
+    constexpr feature_set(feature one) noexcept : bits_(static_cast<std::uint32_t>(one)) {}
+
+    static constexpr feature_set all() noexcept {
+        feature_set every;
+        every.bits_ = 2 * static_cast<std::uint32_t>(feature::no_iowait) - 1;
+        return every;
+    }
+
+    constexpr bool has(feature one) const noexcept {
+        return (bits_ & static_cast<std::uint32_t>(one)) != 0;
+    }
+    constexpr bool empty() const noexcept { return bits_ == 0; }
+
+    friend constexpr feature_set operator|(feature_set a, feature_set b) noexcept;
+    friend constexpr feature_set operator-(feature_set a, feature_set b) noexcept;
+    friend constexpr bool operator==(feature_set, feature_set) noexcept = default;
+
+private:
+    constexpr void remove(feature one) noexcept { bits_ &= ~static_cast<std::uint32_t>(one); }
+
+    std::uint32_t bits_ = 0;
+};
+
+/// These and those of the other set.
+constexpr feature_set operator|(feature_set a, feature_set b) noexcept {
+    a.bits_ |= b.bits_;
+    return a;
+}
+
+constexpr feature_set operator|(feature a, feature b) noexcept {
+    return feature_set(a) | feature_set(b);
+}
+
+/// These but those of the other set, and but what cannot be without them.
+constexpr feature_set operator-(feature_set a, feature_set b) noexcept {
+    a.bits_ &= ~b.bits_;
+    if (!a.has(feature::buffer_ring)) a.remove(feature::multishot_recv);
+    if (!a.has(feature::multishot_recv)) a.remove(feature::receive_limit);
+    if (!a.has(feature::single_issuer)) a.remove(feature::deferred_taskrun);
+    return a;
+}
+
+/// How large the queues are asked to be, an engine may give more; and what it is not to use.
 struct engine_options {
     unsigned entries = 256;       ///< submission queue, power of two
     unsigned completions = 4096;  ///< completion queue, power of two
+    /// Not used, as if the kernel had none of it: to try what a program does on an older one.
+    feature_set without = {};
 };
 
 /// The interface is io_uring's own: entries in, completions out, one enter().
@@ -45,8 +102,7 @@ struct engine_options {
 /// Contract for implementers. Entry n of the submission queue is carried out before entry n + 1 is
 /// looked at. The completions of one request keep their order. A multishot request's last
 /// completion lacks IORING_CQE_F_MORE. IORING_OP_ASYNC_CANCEL by user_data finds any request
-/// accepted earlier and not completed. IOSQE_CQE_SKIP_SUCCESS is honoured. Nothing is completed
-/// between two calls of enter().
+/// accepted earlier and not completed. Nothing is completed between two calls of enter().
 class engine {
 public:
     using duration = std::chrono::nanoseconds;
@@ -113,7 +169,8 @@ public:
         std::atomic_ref<unsigned>(*cq_.head).store(index, std::memory_order_release);
     }
 
-    bool has(feature f) const noexcept { return (features_ & static_cast<std::uint32_t>(f)) != 0; }
+    bool has(feature f) const noexcept { return features_.has(f); }
+    feature_set features() const noexcept { return features_; }
 
     /// Takes the prepared entries and waits until a completion can be read, at most `timeout`
     /// (no_wait and forever are the ends of its range). Returns early on a signal. Entries that
@@ -164,12 +221,10 @@ protected:
         sq_.limit = head + sq_.capacity;
     }
 
-    void enable(feature f) noexcept { features_ |= static_cast<std::uint32_t>(f); }
-
     // Set at construction; afterwards only the owning thread, and for cq_.tail the kernel.
     submission_queue sq_;
     completion_queue cq_;
-    std::uint32_t features_ = 0;
+    feature_set features_;
 };
 
 }  // namespace rondo::inline v0

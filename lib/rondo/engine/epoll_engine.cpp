@@ -29,6 +29,10 @@ using duration = engine::duration;
 constexpr unsigned most_entries = 1u << 15;
 constexpr unsigned most_completions = 1u << 16;
 
+constexpr feature_set carried_out = feature::multishot_accept | feature::multishot_recv |
+                                    feature::buffer_ring | feature::receive_limit |
+                                    feature::multishot_poll | feature::skip_success;
+
 struct alignas(64) entry_storage {
     std::byte bytes[64];
 };
@@ -77,7 +81,7 @@ struct epoll_engine::state {
         : entry_count(size_between(options.entries, most_entries)),
           entries(std::make_unique<entry_storage[]>(entry_count)),
           completions(size_between(options.completions, most_completions)),
-          requests(epoll.get(), completions) {}
+          requests(epoll.get(), completions, carried_out - options.without) {}
 
     void poll(duration timeout);
     int wait(duration timeout);
@@ -103,10 +107,7 @@ epoll_engine::epoll_engine(const engine_options& options)
     cq_.head = state_->completions.head();
     cq_.tail = state_->completions.tail();
     cq_.mask = state_->completions.mask();
-    enable(feature::multishot_accept);
-    enable(feature::multishot_recv);
-    enable(feature::buffer_ring);
-    enable(feature::receive_limit);
+    features_ = carried_out - options.without;
 }
 
 epoll_engine::~epoll_engine() = default;
@@ -195,6 +196,7 @@ int epoll_engine::state::wait(duration timeout) {
 std::error_code epoll_engine::register_buffer_ring(std::uint16_t group, void* ring,
                                                    unsigned entries) {
     const auto error = [](int number) { return std::error_code(number, std::system_category()); };
+    if (!has(feature::buffer_ring)) return error(EINVAL);
     if (ring == nullptr) return error(EFAULT);
     const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
     if (reinterpret_cast<std::uintptr_t>(ring) % page != 0) return error(EINVAL);

@@ -130,9 +130,7 @@ int fill(epoll_operation& operation, const io_uring_sqe& entry) noexcept {
 // Beginning and ending
 
 void epoll_requests::carry_out(const io_uring_sqe& entry) {
-    // Asking for a worker thread asks for nothing that could be seen.
-    constexpr unsigned understood = IOSQE_ASYNC | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
-    if ((entry.flags & ~understood) != 0) return complete(entry, -EINVAL);
+    if (is_refused(entry)) return completions_.post(entry.user_data, -EINVAL, 0);
     switch (entry.opcode) {
         case IORING_OP_RECV:
         case IORING_OP_SEND:
@@ -155,6 +153,30 @@ void epoll_requests::carry_out(const io_uring_sqe& entry) {
         case IORING_OP_CLOSE: return close(entry);
         case IORING_OP_NOP: return complete(entry, 0);
         default: return complete(entry, -EINVAL);
+    }
+}
+
+/// By what is true of every opcode, or for want of a feature.
+bool epoll_requests::is_refused(const io_uring_sqe& entry) const noexcept {
+    // Asking for a worker thread asks for nothing that could be seen.
+    constexpr unsigned understood = IOSQE_ASYNC | IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
+    if ((entry.flags & ~understood) != 0) return true;
+    if ((entry.flags & IOSQE_CQE_SKIP_SUCCESS) != 0 && !features_.has(feature::skip_success)) {
+        return true;
+    }
+    switch (entry.opcode) {
+        case IORING_OP_RECV:
+        case IORING_OP_RECVMSG:
+            if ((entry.ioprio & IORING_RECV_MULTISHOT) == 0) return false;
+            if (!features_.has(feature::multishot_recv)) return true;
+            return entry.file_index != 0 && !features_.has(feature::receive_limit);
+        case IORING_OP_ACCEPT:
+            return (entry.ioprio & IORING_ACCEPT_MULTISHOT) != 0 &&
+                   !features_.has(feature::multishot_accept);
+        case IORING_OP_POLL_ADD:
+            return (entry.len & IORING_POLL_ADD_MULTI) != 0 &&
+                   !features_.has(feature::multishot_poll);
+        default: return false;
     }
 }
 

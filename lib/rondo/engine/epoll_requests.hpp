@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <rondo/engine/engine.hpp>
 #include <rondo/engine/epoll_buffers.hpp>
 #include <rondo/engine/epoll_completions.hpp>
 #include <rondo/engine/epoll_descriptor.hpp>
@@ -23,9 +24,13 @@ namespace rondo::inline v0::detail {
 /// A reader that stops before EAGAIN is `interrupted`: no edge will come for what is left.
 class epoll_requests {
 public:
-    /// `epoll` stays the caller's.
-    epoll_requests(int epoll, epoll_completions& completions)
-        : epoll_(epoll), completions_(completions), files_(epoll, completions) {}
+    /// `epoll` stays the caller's. An entry that needs what is not among `features` is refused by
+    /// EINVAL, as a kernel refuses what it does not know.
+    epoll_requests(int epoll, epoll_completions& completions, feature_set features)
+        : epoll_(epoll),
+          features_(features),
+          completions_(completions),
+          files_(epoll, completions) {}
 
     epoll_requests(const epoll_requests&) = delete;
     epoll_requests& operator=(const epoll_requests&) = delete;
@@ -54,6 +59,7 @@ private:
     static constexpr unsigned budget = 32;
 
     // Beginning and ending
+    bool is_refused(const io_uring_sqe& entry) const noexcept;
     void start(const io_uring_sqe& entry);
     void cancel(const io_uring_sqe& entry);
     void close(const io_uring_sqe& entry);
@@ -99,6 +105,7 @@ private:
     bool drained(epoll_descriptor& descriptor, const epoll_operation& operation) noexcept;
 
     const int epoll_;
+    const feature_set features_;
     epoll_completions& completions_;
     epoll_operation_store store_;
     epoll_descriptor_table descriptors_;

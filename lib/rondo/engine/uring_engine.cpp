@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +17,9 @@
 
 #include <liburing.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -183,20 +186,33 @@ constexpr unsigned flag_choices[] = {
     0,
 };
 
+/// The first choice from `choice` on without any of these flags; the last one has none at all.
+const unsigned* next_choice(const unsigned* choice, unsigned avoided) noexcept {
+    while ((*choice & avoided) != 0) ++choice;
+    return choice;
+}
+
 /// Sets `ring` up; what was granted is in ring.flags and ring.features.
 void set_up(io_uring& ring, const engine_options& options, uring_engine::setup_call setup) {
+    const feature_set without = options.without;
+    // SUBMIT_ALL goes with every good choice, so it is taken out instead of passing them over.
+    const unsigned asked = without.has(feature::submit_all) ? ~IORING_SETUP_SUBMIT_ALL : ~0u;
+    unsigned avoided = 0;
+    if (without.has(feature::single_issuer)) avoided |= IORING_SETUP_SINGLE_ISSUER;
+    if (without.has(feature::deferred_taskrun)) avoided |= IORING_SETUP_DEFER_TASKRUN;
+    if (without.has(feature::cooperative_taskrun)) avoided |= IORING_SETUP_COOP_TASKRUN;
     unsigned entries = std::max(options.entries, 1u);
     unsigned completions = std::max(options.completions, entries);
-    const unsigned* flags = std::begin(flag_choices);
+    const unsigned* flags = next_choice(std::begin(flag_choices), avoided);
     for (;;) {
         io_uring_params params{};
-        params.flags = *flags;
+        params.flags = *flags & asked;
         params.cq_entries = completions;
         const int error = -setup(entries, &ring, &params);
         if (error == 0) return;
         const bool above_floor = entries > floor_entries || completions > floor_completions;
         if (error == EINVAL && flags + 1 != std::end(flag_choices)) {
-            ++flags;
+            flags = next_choice(flags + 1, avoided);
         } else if (error == ENOMEM && above_floor) {
             entries = std::max(entries / 2, std::min(entries, floor_entries));
             completions = std::max({completions / 2, entries,
@@ -269,16 +285,16 @@ private:
     void* memory_;
 };
 
-/// A multishot receive tried out on a ring and a socket pair of its own.
-class receive_trial {
+/// What a kernel can do, tried out on a ring of its own.
+class feature_trial {
 public:
-    receive_trial() {
+    feature_trial() {
         set_up(ring_, {.entries = floor_entries, .completions = floor_completions},
                &io_uring_queue_init_params);
     }
-    receive_trial(const receive_trial&) = delete;
-    receive_trial& operator=(const receive_trial&) = delete;
-    ~receive_trial() { io_uring_queue_exit(&ring_); }
+    feature_trial(const feature_trial&) = delete;
+    feature_trial& operator=(const feature_trial&) = delete;
+    ~feature_trial() { io_uring_queue_exit(&ring_); }
 
     /// False where the kernel knows no buffer rings.
     bool add_buffers() {
@@ -331,6 +347,18 @@ public:
         return next().first == -ENOTSOCK;
     }
 
+    /// To be asked last, as the request goes on.
+    bool polls_multishot() {
+        event_.reset(eventfd(1, EFD_CLOEXEC));
+        if (!event_) fail_setup(errno, "eventfd");
+        io_uring_sqe& entry = prepare(IORING_OP_POLL_ADD, event_.get());
+        entry.len = IORING_POLL_ADD_MULTI;
+        std::uint32_t events = POLLIN;
+        if constexpr (std::endian::native == std::endian::big) events = std::rotl(events, 16);
+        entry.poll32_events = events;
+        return (next().second & IORING_CQE_F_MORE) != 0;
+    }
+
     bool knows_opcodes() {
         constexpr unsigned room = 256;
         const auto size = sizeof(io_uring_probe) + room * sizeof(io_uring_probe_op);
@@ -380,26 +408,41 @@ private:
 
     pages buffers_{4096};
     std::array<char, buffer_count> data_{};
+    detail::unique_fd event_;
     io_uring ring_{};
     bool knows_zero_copy_ = false;
 };
 
-std::uint32_t probe_features() {
-    receive_trial trial;
+feature_set probe_features() {
+    feature_trial trial;
     if (!trial.knows_opcodes()) fail_too_old("socket operation in io_uring");
-    if (!trial.add_buffers()) fail_too_old("provided buffer ring");
-    if (trial.received(2, 0) != 2) fail_too_old("multishot receive");
-    std::uint32_t found = static_cast<std::uint32_t>(feature::buffer_ring) |
-                          static_cast<std::uint32_t>(feature::multishot_recv);
-    if (trial.accepts_multishot()) found |= static_cast<std::uint32_t>(feature::multishot_accept);
-    if (trial.received(2, 1) == 1) found |= static_cast<std::uint32_t>(feature::receive_limit);
-    if (trial.knows_zero_copy()) found |= static_cast<std::uint32_t>(feature::send_zero_copy);
+    feature_set found;
+    if (trial.knows_zero_copy()) found = found | feature::send_zero_copy;
+    if (trial.add_buffers()) {
+        found = found | feature::buffer_ring;
+        if (trial.received(2, 0) == 2) found = found | feature::multishot_recv;
+        if (trial.received(2, 1) == 1) found = found | feature::receive_limit;
+    }
+    if (trial.accepts_multishot()) found = found | feature::multishot_accept;
+    if (trial.polls_multishot()) found = found | feature::multishot_poll;
     return found;
 }
 
 /// Tried once per process; a trial that could not be made is made again next time.
-std::uint32_t probed_features() {
-    static const std::uint32_t found = probe_features();
+feature_set probed_features() {
+    static const feature_set found = probe_features();
+    return found;
+}
+
+/// What was granted at the set-up of this ring.
+feature_set granted_features(const io_uring& ring) noexcept {
+    feature_set found;
+    if (ring.flags & IORING_SETUP_SINGLE_ISSUER) found = found | feature::single_issuer;
+    if (ring.flags & IORING_SETUP_DEFER_TASKRUN) found = found | feature::deferred_taskrun;
+    if (ring.flags & IORING_SETUP_COOP_TASKRUN) found = found | feature::cooperative_taskrun;
+    if (ring.flags & IORING_SETUP_SUBMIT_ALL) found = found | feature::submit_all;
+    if (ring.features & IORING_FEAT_CQE_SKIP) found = found | feature::skip_success;
+    if (ring.features & abi::feat_no_iowait) found = found | feature::no_iowait;
     return found;
 }
 
@@ -407,10 +450,11 @@ std::uint32_t probed_features() {
 
 uring_engine::uring_engine(const engine_options& options, setup_call setup)
     : owner_(name_this_thread()) {
-    features_ = probed_features();
+    const feature_set probed = probed_features();
     ring_ = std::make_unique<ring_state>(options, setup ? setup : &io_uring_queue_init_params);
     io_uring& ring = ring_->ring;
     if (!(ring.features & IORING_FEAT_EXT_ARG)) fail_too_old("timeout for io_uring_enter");
+    features_ = (probed | granted_features(ring)) - options.without;
 
     sq_.entries = reinterpret_cast<std::byte*>(ring.sq.sqes);
     sq_.capacity = *ring.sq.kring_entries;
@@ -435,9 +479,13 @@ uring_engine::uring_engine(const engine_options& options, setup_call setup)
     if (cooperative && !(ring.flags & IORING_SETUP_TASKRUN_FLAG)) doubt_ = ~0u;
 
     enter_flags_ = IORING_ENTER_GETEVENTS;
-    if (ring.features & abi::feat_no_iowait) enter_flags_ |= abi::enter_no_iowait;
-    const bool registered = io_uring_register_ring_fd(&ring) == 1;
-    if (registered) enter_flags_ |= IORING_ENTER_REGISTERED_RING;
+    if (has(feature::no_iowait)) enter_flags_ |= abi::enter_no_iowait;
+    const bool registered = !options.without.has(feature::registered_ring) &&
+                            io_uring_register_ring_fd(&ring) == 1;
+    if (registered) {
+        features_ = features_ | feature::registered_ring;
+        enter_flags_ |= IORING_ENTER_REGISTERED_RING;
+    }
     enter_descriptor_ = registered ? ring.enter_ring_fd : ring.ring_fd;
     flags_ = ring.sq.kflags;
     published_tail_ = ring.sq.ktail;
@@ -507,6 +555,7 @@ void uring_engine::fail(int error) const {
 
 std::error_code uring_engine::register_buffer_ring(std::uint16_t group, void* ring,
                                                    unsigned entries) {
+    if (!has(feature::buffer_ring)) return {EINVAL, std::system_category()};
     io_uring_buf_reg request{};
     request.ring_addr = reinterpret_cast<std::uintptr_t>(ring);
     request.ring_entries = entries;

@@ -238,7 +238,7 @@ void scheduler::cancel_request(std::uint64_t user_data) {
     entry.fd = -1;
     entry.addr = user_data;
     // One that has ended meanwhile is not found, and that is as well.
-    entry.flags = IOSQE_CQE_SKIP_SUCCESS;
+    if (engine_->has(feature::skip_success)) entry.flags = IOSQE_CQE_SKIP_SUCCESS;
     entry.user_data = ignored;
 }
 
@@ -300,7 +300,7 @@ void scheduler::waker::arm() {
     entry = {};
     entry.opcode = IORING_OP_POLL_ADD;
     entry.fd = event_.get();
-    entry.len = IORING_POLL_ADD_MULTI;
+    if (scheduler_->carrier().has(feature::multishot_poll)) entry.len = IORING_POLL_ADD_MULTI;
     entry.poll32_events = POLLIN;
     entry.user_data = scheduler_->tag(static_cast<completion_target&>(*this));
 }

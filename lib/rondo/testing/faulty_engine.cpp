@@ -202,11 +202,7 @@ faulty_engine::faulty_engine(std::unique_ptr<engine> inner, fault_plan plan,
     sq_ = {entry_memory_.get(), 0, entries, 0, entries - 1, entries};
     cq_ = {completion_memory_.get(), &completion_head_, &completion_tail_, completions - 1};
 
-    for (const feature f : {feature::multishot_accept, feature::multishot_recv,
-                            feature::buffer_ring, feature::receive_limit,
-                            feature::send_zero_copy}) {
-        if (inner_->has(f) && !masked(f)) enable(f);
-    }
+    features_ = inner_->features() - plan_.masked_features;
 }
 
 faulty_engine::~faulty_engine() = default;
@@ -286,7 +282,7 @@ const fault_plan::rule* faulty_engine::rule_for(std::uint8_t opcode,
 }
 
 bool faulty_engine::masked(feature f) const noexcept {
-    return (plan_.masked_features & static_cast<std::uint32_t>(f)) != 0;
+    return plan_.masked_features.has(f);
 }
 
 const io_uring_sqe& faulty_engine::entry_at(unsigned index) const noexcept {
@@ -396,6 +392,8 @@ bool faulty_engine::needs_masked(const io_uring_sqe& entry) const noexcept {
            (masked(feature::multishot_accept) && is_multishot_accept(entry)) ||
            (masked(feature::receive_limit) && is_multishot_receive(entry) &&
             entry.file_index != 0) ||
+           (masked(feature::multishot_poll) && is_multishot_poll(entry)) ||
+           (masked(feature::skip_success) && skips_success(entry)) ||
            (masked(feature::send_zero_copy) && entry.opcode == IORING_OP_SEND_ZC);
 }
 

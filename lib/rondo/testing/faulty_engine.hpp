@@ -61,7 +61,7 @@ struct fault_plan {
     std::uint64_t seed = 0;
     std::array<std::uint16_t, fault_count> per_mille{};
     unsigned longest_hold = 8;          ///< enters a completion or a cancel is held back, at most
-    std::uint32_t masked_features = 0;  ///< bits of feature which the engine denies to have
+    feature_set masked_features;        ///< which the engine denies to have
     /// What the inner engine has is awaited (also requests that end by themselves, as those on
     /// files do) and delivered in the order of its requests, before faults: then the kernel's
     /// timing does not matter where one thread talks to itself over Unix sockets and files.
@@ -74,7 +74,7 @@ struct fault_plan {
         return *this;
     }
     fault_plan& without(feature f) {
-        masked_features |= static_cast<std::uint32_t>(f);
+        masked_features = masked_features | f;
         return *this;
     }
     unsigned chance(fault kind) const noexcept {

@@ -333,20 +333,24 @@ TEST_CASE("an accept that finds no descriptor throws, and the connection waits i
     }
 }
 
-TEST_CASE("a connection aborted in the backlog is nobody's error", "[io][accept_state]") {
-    run_options options;
-    options.make_engine = [](const engine_options& queues) -> std::unique_ptr<engine> {
-        testing::fault_plan plan;
-        plan.rules.push_back({IORING_OP_ACCEPT, 1, testing::fault::accept_error, ECONNABORTED});
-        return std::make_unique<testing::faulty_engine>(
-            make_engine(engine_kind::automatic, queues), plan, queues);
-    };
-    rondo::run(options, []() -> task<> {
-        tcp_listener listener = listen_on_loopback();
-        raw_peer peer = raw_peer::connect_to(listener.local_endpoint());
-        const tcp_socket accepted = co_await listener.accept();
-        CHECK(accepted.remote_endpoint() == peer.local_endpoint());
-    });
+TEST_CASE("a connection that failed in the backlog is nobody's error", "[io][accept_state]") {
+    for (const int error : {ECONNABORTED, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET,
+                            EHOSTUNREACH, ENETUNREACH}) {
+        CAPTURE(error);
+        run_options options;
+        options.make_engine = [error](const engine_options& queues) -> std::unique_ptr<engine> {
+            testing::fault_plan plan;
+            plan.rules.push_back({IORING_OP_ACCEPT, 1, testing::fault::accept_error, error});
+            return std::make_unique<testing::faulty_engine>(
+                make_engine(engine_kind::automatic, queues), plan, queues);
+        };
+        rondo::run(options, []() -> task<> {
+            tcp_listener listener = listen_on_loopback();
+            raw_peer peer = raw_peer::connect_to(listener.local_endpoint());
+            const tcp_socket accepted = co_await listener.accept();
+            CHECK(accepted.remote_endpoint() == peer.local_endpoint());
+        });
+    }
 }
 
 TEST_CASE("two accepts at once on one listener are misuse", "[io][accept_state]") {

@@ -11,6 +11,31 @@
 
 namespace rondo::inline v0 {
 
+namespace {
+
+/// Not the listener's: no outcome, or the error of one connection that waited in the backlog, which
+/// accept(2) tells in place of it.
+bool is_nobodys(std::int32_t result) noexcept {
+    switch (-result) {
+        case ECANCELED:
+        case EINTR:
+        case EAGAIN:
+        case ECONNABORTED:
+        case ENETDOWN:
+        case EPROTO:
+        case ENOPROTOOPT:
+        case EHOSTDOWN:
+        case ENONET:
+        case EHOSTUNREACH:
+        case ENETUNREACH:
+            return true;
+        default:
+            return false;
+    }
+}
+
+}  // namespace
+
 accept_state::~accept_state() { close_accepted(); }
 
 void accept_state::bind(scheduler& on) {
@@ -67,10 +92,7 @@ void accept_state::complete(std::int32_t result, std::uint32_t flags) noexcept {
             delete this;
             return;
         }
-        // A connection that was aborted while it waited in the backlog is nobody's error.
-        const bool silent = result == -ECANCELED || result == -EINTR || result == -EAGAIN ||
-                            result == -ECONNABORTED;
-        if (result < 0 && !silent) failure_ = result;
+        if (result < 0 && !is_nobodys(result)) failure_ = result;
     }
     if (reader != nullptr && deliverable()) std::exchange(reader, nullptr)->finish();
     if (reader != nullptr || accepted_.size() > most_ahead) scheduler_->attend_to(*this);

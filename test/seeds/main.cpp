@@ -146,6 +146,8 @@ conditions conditions_of(std::uint64_t seed) {
     made.errors = source.below(3) == 0;
     made.plan = made.errors ? fault_plan::with_errors_from_seed(seed) : fault_plan::from_seed(seed);
     made.plan.ordered = true;
+    // As an older kernel: without some of what can be done without.
+    if (source.below(4) == 0) made.plan.masked_features = source.below(1u << 5);
     made.queues = fault_plan::queues_from_seed(seed);
     constexpr std::size_t sizes[] = {256, 1024, 4096};
     constexpr unsigned counts[] = {2, 8, 32};

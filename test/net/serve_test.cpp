@@ -337,12 +337,14 @@ TEST_CASE("a newcomer at the limit is served as soon as another ends", "[net][se
             co_await some_turns();
             CHECK(server.stats.accepted == 2);
             CHECK(third.read().empty());
+            CHECK(server.stats.reached_limit == 1);
             first.close();
             const bool served = co_await eventually([&] { return third.reads("third"); });
             CHECK(served);
             server.stop.request();
         });
         CHECK(server.stats.most_serving == 2);
+        CHECK(server.stats.reached_limit == 2);
     });
 }
 

@@ -125,6 +125,7 @@ void stream_server::begin(stream_socket& accepted) {
     serve_stats& s = stats();
     ++s.accepted;
     s.most_serving = std::max(s.most_serving, ++s.serving);
+    if (room() == 0) ++s.reached_limit;
     announce_room();
 }
 

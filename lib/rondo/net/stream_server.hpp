@@ -23,6 +23,7 @@ struct serve_stats {
     std::uint64_t accepted = 0;  ///< connections taken
     std::uint64_t failed = 0;    ///< of these, ended by an exception (cancellations left out)
     std::uint64_t backed_off = 0;  ///< pauses because the process ran out of descriptors or memory
+    std::uint64_t reached_limit = 0;  ///< times that the last of max_connections was taken
     std::size_t serving = 0;     ///< connections now
     std::size_t most_serving = 0;
 };

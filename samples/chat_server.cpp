@@ -12,6 +12,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
+#include <limits>
 #include <map>
 #include <memory>
 
@@ -20,6 +22,7 @@ namespace {
 constexpr std::size_t longest_line = 1000;  // bytes, without its end
 constexpr std::size_t longest_name = 20;
 constexpr std::size_t most_waiting = 256;  // lines, for one client
+constexpr std::size_t most_news = most_waiting / 2;  // of these, who comes and goes
 constexpr std::chrono::seconds stop_time(2);  // for what waits when the server stops
 
 // With its end. All who get a line share it.
@@ -44,8 +47,8 @@ struct client {
     // It has much to take, and has missed nothing so far.
     bool is_crowded() const { return waiting() > most_waiting / 2 && missed == 0; }
 
-    void tell(const line& what) {
-        if (waiting() >= most_waiting || !outbox.try_send(what)) ++missed;
+    void tell(const line& what, std::size_t room = most_waiting) {
+        if (waiting() >= room || !outbox.try_send(what)) ++missed;
     }
     void tell(std::string text) { tell(make_line(std::move(text))); }
     std::string missed_note() const {
@@ -70,22 +73,23 @@ public:
         present_.emplace(who.name, &who);
         who.present = true;
         who.tell(fmt::format("* welcome, {}; try /help", who.name));
-        tell_others(who, make_line(fmt::format("* {} joined", who.name)));
+        tell_others(who, make_line(fmt::format("* {} joined", who.name)), most_news);
     }
 
     void leave(client& who) {
         if (!std::exchange(who.present, false)) return;
         who.outbox.close();
         present_.erase(who.name);
-        tell_others(who, make_line(fmt::format("* {} left", who.name)));
+        tell_others(who, make_line(fmt::format("* {} left", who.name)), most_news);
     }
 
-    // Returns whether somebody is crowded now.
-    bool tell_others(const client& who, const line& what) {
+    // Returns whether somebody is crowded now. A crowd that comes and goes leaves room for what is
+    // said.
+    bool tell_others(const client& who, const line& what, std::size_t room = most_waiting) {
         bool crowded = false;
         for (const auto& [name, other] : present_) {
             if (other == &who) continue;
-            other->tell(what);
+            other->tell(what, room);
             crowded = crowded || other->is_crowded();
         }
         return crowded;
@@ -109,10 +113,18 @@ public:
         tell_others(who, news);
     }
 
+    // Not longer than a line: who asks again and again without listening would have the server
+    // keep the whole list as often.
     std::string names() const {
         std::string all;
-        for (const auto& [name, each] : present_) all += (all.empty() ? "" : ", ") + name;
-        return all;
+        std::size_t listed = 0;
+        for (const auto& [name, each] : present_) {
+            if (all.size() + name.size() + 2 > longest_line) break;
+            all += (all.empty() ? "" : ", ") + name;
+            ++listed;
+        }
+        if (listed == present_.size()) return all;
+        return fmt::format("{} and {} more", all, present_.size() - listed);
     }
 
     // The server stops: what waits for a client is still sent, and goodbye after it.
@@ -152,17 +164,19 @@ void obey(chat_room& room, client& me, std::string_view text) {
     }
 }
 
-// Returns whether to pause before the next line.
-bool hear(chat_room& room, client& me, std::string text) {
+// Completes when the next line may be heard.
+rondo::task<> hear(chat_room& room, client& me, std::string text) {
     // They would act on the terminals of the others.
     const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
     std::ranges::replace_if(text, is_control, ' ');
-    if (text.empty()) return false;
+    if (text.empty()) co_return;
     if (text.front() == '/') {
         obey(room, me, text);
-        return me.is_crowded();
+        // Who gives hundreds of commands in one piece does not hold up the others.
+        co_await rondo::sleep_for(std::chrono::seconds(0));
+    } else if (room.tell_others(me, make_line(fmt::format("{}: {}", me.name, text)))) {
+        co_await room.pause();
     }
-    return room.tell_others(me, make_line(fmt::format("{}: {}", me.name, text)));
 }
 
 rondo::task<> read_lines(chat_room& room, client& me, rondo::tcp_socket& socket) {
@@ -176,8 +190,7 @@ rondo::task<> read_lines(chat_room& room, client& me, rondo::tcp_socket& socket)
         }
         const std::optional<std::string_view> text = read.value();  // throws any other error
         if (!text || !me.present) break;
-        const bool crowded = hear(room, me, std::string(*text));
-        if (crowded) co_await room.pause();
+        co_await hear(room, me, std::string(*text));
     }
     room.leave(me);
 }
@@ -215,39 +228,66 @@ private:
     client& who_;
 };
 
-rondo::task<> serve_client(chat_room& room, rondo::tcp_socket socket) {
+rondo::task<> serve_client(chat_room& room, rondo::tcp_socket socket,
+                           std::chrono::seconds patience) {
+    // Who vanished without a word, or takes nothing for so long, does not stay for ever.
+    socket.set(rondo::user_timeout(patience));
+    socket.set(rondo::keep_alive(patience, patience / 4, 4));
     client me;
     const presence here(room, me);
     // If one of them fails, the other one is cancelled.
     co_await rondo::when_all(read_lines(room, me, socket), write_lines(me, socket));
 }
 
-rondo::task<> serve(std::string where) {
+struct settings {
+    std::string where = "localhost:8001";
+    std::size_t limit = std::numeric_limits<std::size_t>::max();  // clients
+    unsigned patience = 60;                                       // seconds
+    bool stats = false;
+};
+
+rondo::task<> serve(settings chosen) {
     chat_room room;
+    rondo::serve_stats stats;
     (co_await rondo::this_context()).stop()->add(room);
     rondo::serve_options options;
+    options.max_connections = chosen.limit;
+    options.stats = &stats;
     options.end_on_reset = true;  // who hangs up rudely has hung up
     options.on_listening = [](std::span<const rondo::endpoint> locals) {
         for (const auto& local : locals) fmt::print("listening on {}\n", local);
         std::fflush(stdout);
     };
-    const auto handler = [&room](rondo::tcp_socket socket) {
-        return serve_client(room, std::move(socket));
+    const std::chrono::seconds patience(chosen.patience);
+    const auto handler = [&](rondo::tcp_socket socket) {
+        return serve_client(room, std::move(socket), patience);
     };
-    co_await rondo::tcp_serve(where, handler, options);
+    co_await rondo::tcp_serve(chosen.where, handler, options);
+    if (!chosen.stats) co_return;
+    fmt::print("accepted {} clients, at most {} at a time: {} lost; at the limit {} times\n",
+               stats.accepted, stats.most_serving, stats.failed, stats.reached_limit);
+    const rondo::scheduler& loop = co_await rondo::this_scheduler();
+    const rondo::scheduler_stats counters = loop.stats();
+    fmt::print("{}", rondo::prometheus_text(std::span(&counters, 1)));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    std::string where = "localhost:8001";
+    settings chosen;
     CLI::App app("A chat: each line goes to all others. Ctrl-C says goodbye to all.");
     bool lines = true;
     app.add_flag("--lines", lines, "clients speak lines, as nc does (also without this)");
-    app.add_option("HOST:PORT", where, "where to listen")->capture_default_str();
+    app.add_option("--limit", chosen.limit, "most clients at a time");
+    app.add_option("--patience", chosen.patience,
+                   "seconds until a client that takes nothing, or has vanished, is gone")
+        ->check(CLI::Range(4, 32767))
+        ->capture_default_str();
+    app.add_flag("--stats", chosen.stats, "print counters at the end");
+    app.add_option("HOST:PORT", chosen.where, "where to listen")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
 
     rondo::interrupt_options options;
     options.drain = stop_time;
-    return rondo::run_main(serve(where), options);
+    return rondo::run_main(serve(std::move(chosen)), options);
 }

@@ -228,6 +228,52 @@ TEST_CASE("a client of a chat that asks and does not read is bounded",
     }
 }
 
+TEST_CASE("a crowd that comes and goes at once leaves room for what is said in the chat",
+          "[samples][chat]") {
+    sample_server server("chat_server");
+    plain_client alice = guest(server, "alice");
+    plain_client bob = guest(server, "bob");
+    skip_to_now(alice);
+    server.process.stop();
+    for (int i = 0; i < 400; ++i) plain_client gone(server.where);
+    alice.send("are you there?\n");
+    server.process.signal(SIGCONT);
+    while (bob.read_line() != "alice: are you there?") {
+    }
+    check_end(server);
+}
+
+TEST_CASE("a chat lists who is there in a line of bounded length", "[samples][chat]") {
+    sample_server server("chat_server");
+    plain_client alice = guest(server, "alice");
+    std::vector<plain_client> others;
+    for (int i = 0; i < 120; ++i) others.push_back(guest(server));
+    skip_to_now(alice);
+    alice.send("/who\n");
+    const std::string here = alice.read_line();
+    CHECK(here.starts_with("* here: alice, guest10, guest100, "));
+    CHECK(here.ends_with(" more"));
+    CHECK(here.size() < 1'050);
+    check_end(server);
+}
+
+TEST_CASE("a chat counts what happened, and does not go past its limit of clients",
+          "[samples][chat]") {
+    sample_server server("chat_server", {"--limit", "2", "--stats", "127.0.0.1:0"});
+    plain_client alice = guest(server, "alice");
+    plain_client bob = guest(server, "bob");
+    plain_client third(server.where);
+    skip_to_now(alice);
+    CHECK_FALSE(third.hears_within(0));
+    bob.send("/quit\n");
+    CHECK(third.read_line() == "* welcome, guest3; try /help");
+    const outcome ended = server.stop(SIGTERM);
+    CHECK(ended.exit_code == 0);
+    const std::string told = "accepted 3 clients, at most 2 at a time: 0 lost; at the limit 2 ";
+    CHECK(ended.out.find(told) != std::string::npos);
+    CHECK(ended.out.find("\nrondo_buffers_held{thread=\"0\"} 0\n") != std::string::npos);
+}
+
 TEST_CASE("a chat says goodbye to all when it is stopped", "[samples][chat]") {
     for (const std::string& name : servers) {
         CAPTURE(name);

@@ -228,6 +228,35 @@ TEST_CASE("the echo server shows at SIGUSR1 what its connections wait for, and i
           std::string::npos);
 }
 
+TEST_CASE("the echo server gives up who says or takes nothing, and counts it", "[samples]") {
+    program echo({server, "--idle", "0.05", "--limit", "2", "--stats", "127.0.0.1:0"});
+    const std::string line = echo.read_line();
+    const std::string where = line.substr(line.rfind(' ') + 1);
+    rondo::test::plain_client silent(where);
+    silent.send("x");
+    CHECK(silent.receive(1) == "x");
+    CHECK(silent.at_end());
+    rondo::test::plain_client deaf(where, 4096);
+    try {
+        deaf.send_until_stuck();
+    } catch (const std::system_error& gone) {
+        CHECK(gone.code() == std::errc::connection_reset);  // there were bytes the server left
+    }
+    rondo::test::plain_client second(where);
+    CHECK(second.at_end());
+    rondo::test::plain_client newcomer(where);
+    newcomer.send("y");
+    CHECK(newcomer.receive(1) == "y");
+    newcomer.finish();
+    CHECK(newcomer.at_end());
+    echo.signal(SIGTERM);
+    const outcome ended = echo.finish();
+    CHECK(ended.exit_code == 0);
+    CHECK(ended.out.find("accepted 4 connections, ") != std::string::npos);
+    CHECK(ended.out.find(": 3 timed out, 0 failed; ") != std::string::npos);
+    CHECK(ended.out.find("\nrondo_buffers_held{thread=\"0\"} 0\n") != std::string::npos);
+}
+
 TEST_CASE("socat gets back what it sends to the echo server", "[samples]") {
     if (!installed("socat")) SKIP("there is no socat");
     running_server echo;

@@ -832,6 +832,18 @@ TEST_CASE("a multishot receive ends when its limit is reached", "[engine][contra
     CHECK(read_from(ends.a) == "ddddee");
 }
 
+TEST_CASE("a receive that goes past the limit is delivered whole", "[engine][contract][recv]") {
+    driver on;
+    if (!on.get().has(feature::receive_limit)) SKIP("this kernel has no such limit");
+    buffers pool(on.get(), 1, 16);
+    const pair ends = either_pair();
+    pool.give_all();
+    on.recv_multishot(1, ends.a.get(), 1).file_index = 10;
+    write_to(ends.b, "aaaabbbbcccc");
+    CHECK(on.wait(1).result == 12);
+    CHECK((on.of(1)[0].flags & more) == 0);
+}
+
 TEST_CASE("a multishot receive of a length fills each buffer that far at most",
           "[engine][contract][recv]") {
     driver on;
@@ -1068,6 +1080,17 @@ TEST_CASE("poll tells of the peer's end", "[engine][contract][poll]") {
     CHECK(on.seen().empty());
     ends.b.reset();
     CHECK((on.wait(1).result & POLLRDHUP) != 0);
+}
+
+TEST_CASE("poll tells of the peer's end to who did not ask for it", "[engine][contract][poll]") {
+    driver on;
+    const pair ends = unix_pair();
+    fill_up(ends.a);
+    on.poll(1, ends.a.get(), POLLOUT);
+    on.settle();
+    CHECK(on.seen().empty());
+    REQUIRE(::shutdown(ends.b.get(), SHUT_WR) == 0);
+    CHECK(on.wait(1).result == POLLRDHUP);
 }
 
 TEST_CASE("a multishot poll tells of every write to an eventfd", "[engine][contract][poll]") {

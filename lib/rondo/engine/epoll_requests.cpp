@@ -87,7 +87,8 @@ int check_poll(epoll_operation& operation, const io_uring_sqe& entry) noexcept {
     if (operation.multishot && (entry.flags & IOSQE_CQE_SKIP_SUCCESS) != 0) return EINVAL;
     std::uint32_t events = entry.poll32_events;
     if constexpr (std::endian::native == std::endian::big) events = std::rotl(events, 16);
-    operation.flags = (events & all_poll_bits) | any_failure;
+    // A stream's end is told unasked, as the kernel does it.
+    operation.flags = (events & all_poll_bits) | any_failure | EPOLLRDHUP;
     return 0;
 }
 
@@ -580,15 +581,15 @@ std::int64_t epoll_requests::fill_buffer(epoll_descriptor& descriptor, epoll_ope
                                          const abi::buffer_slot& slot, bool& last) {
     std::size_t wanted = slot.length;
     if (operation.length != 0) wanted = std::min<std::size_t>(wanted, operation.length);
-    if (operation.limit != 0) wanted = std::min<std::size_t>(wanted, operation.limit);
     const ::ssize_t result = ::recv(operation.descriptor, pointer<void>(slot.address), wanted,
                                     message_flags(operation, 0));
     if (result < 0) return -errno;
     const auto got = static_cast<std::size_t>(result);
     if (got != 0 && got < wanted && drained(descriptor, operation)) descriptor.readable = false;
     if (operation.limit != 0) {
-        operation.limit -= static_cast<std::uint32_t>(std::min(got, wanted));
-        last = last || operation.limit == 0;
+        // Reached, not cut: what the kernel has begun to receive it delivers.
+        last = last || got >= operation.limit;
+        operation.limit -= static_cast<std::uint32_t>(std::min<std::size_t>(got, operation.limit));
     }
     return result;
 }

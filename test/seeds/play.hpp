@@ -104,6 +104,7 @@ task<> echo_scenario(play& here);
 task<> chat_scenario(play& here);
 task<> cancel_scenario(play& here);
 task<> tcp_scenario(play& here);
+task<> serve_scenario(play& here);
 task<> names_scenario(play& here);
 task<> udp_scenario(play& here);
 task<> unix_datagram_scenario(play& here);

@@ -3,6 +3,7 @@
 
 #include <rondo/net/tcp.hpp>
 #include <rondo/net/unix.hpp>
+#include <rondo/net/unix_serve.hpp>
 #include <rondo/net/socket_option.hpp>
 #include <rondo/stream/buffered_reader.hpp>
 #include <rondo/sync/broadcast.hpp>
@@ -319,6 +320,60 @@ task<> tcp_scenario(play& here) {
         here.check(ended || ended.error() == std::errc::operation_canceled,
                    "accepting ended by itself");
     });
+}
+
+// --- a server --------------------------------------------------------------------------------
+
+namespace {
+
+task<> connect_to_server(play& here, unix_address where) {
+    const std::uint64_t key = here.number();
+    unix_socket socket = co_await unix_connect(where);
+    co_await converse(here, socket, key, here.between(0, 6000));
+}
+
+// In the end the server is cancelled; where failures are expected, also under way.
+task<> visit_server(play& here, unix_address where, cancel_scope& serving) {
+    const bool early = here.errors() && here.one_in(3);
+    co_await with_task_group([&](task_group& clients) -> task<> {
+        for (unsigned left = 1 + here.below(6); left != 0; --left) {
+            clients.spawn([&here, where] {
+                return endure(here, [&here, where] { return connect_to_server(here, where); });
+            });
+        }
+        if (early) co_await sleep_for(1ms);
+        if (early) serving.cancel();
+    });
+    serving.cancel();
+}
+
+}  // namespace
+
+task<> serve_scenario(play& here) {
+    unix_listener listener = unix_listener::listen(unix_address("*"));
+    const unix_address where = listener.local_address();
+    serve_stats stats;
+    unix_serve_options options;
+    options.max_connections = 1 + here.below(4);
+    options.stats = &stats;
+    options.on_failure = [&here](const std::exception_ptr&) { here.note(1); };
+    cancel_scope serving;
+    co_await with_task_group([&](task_group& group) -> task<> {
+        group.spawn([&here, &serving, where] { return visit_server(here, where, serving); });
+        const auto handler = [&here](unix_socket peer) { return echo_back(here, std::move(peer)); };
+        const auto serve = [&]() -> task<> {
+            co_await unix_serve(std::move(listener), handler, options);
+        };
+        co_await endure(here, [&]() -> task<> {
+            auto ended = co_await as_result(serving.run(serve()));
+            here.check(!ended, "the server ended by itself");
+            if (ended.error() != std::errc::operation_canceled) {
+                throw std::system_error(ended.error());
+            }
+        });
+    });
+    here.check(stats.serving == 0, "a connection is served although its server has ended");
+    here.check(here.errors() || stats.failed == 0, "a connection failed");
 }
 
 // --- cancellation ----------------------------------------------------------------------------

@@ -330,6 +330,30 @@ TEST_CASE("a file that was left behind is replaced", "[net][unix]") {
     CHECK_FALSE(exists(path));
 }
 
+TEST_CASE("the file of a server that was killed while it accepted is replaced at once",
+          "[net][unix]") {
+    const temporary_folder folder;
+    const std::string path = folder.file("a.sock");
+    for (int i = 0; i < 5; ++i) {
+        child_process killed([&] {
+            test::run([&]() -> task<> {
+                unix_listener listener = unix_listener::listen(path);
+                co_await with_task_group([&](task_group& group) -> task<> {
+                    group.spawn([&]() -> task<> { co_await listener.accept(); });
+                    co_await some_turns();
+                    say("accepts");
+                });
+            });
+            return 0;
+        });
+        killed.read_line();
+        killed.signal(SIGKILL);
+        killed.wait();
+        const unix_listener listener = unix_listener::listen(path);
+        CHECK(exists(path));
+    }
+}
+
 TEST_CASE("a socket somebody listens on is never replaced", "[net][unix]") {
     const temporary_folder folder;
     const std::string path = folder.file("a.sock");

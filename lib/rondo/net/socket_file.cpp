@@ -3,6 +3,7 @@
 #include <rondo/net/socket_file.hpp>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -43,14 +44,29 @@ bool is_same(const struct stat& a, dev_t device, ino_t inode) noexcept {
     return a.st_dev == device && a.st_ino == inode;
 }
 
+/// Whether the process that began to listen at the other end has ended.
+bool has_ended(int connected) {
+    ucred listening{};
+    socklen_t size = sizeof listening;
+    return ::getsockopt(connected, SOL_SOCKET, SO_PEERCRED, &listening, &size) == 0 &&
+           listening.pid > 0 && ::kill(listening.pid, 0) != 0 && errno == ESRCH;
+}
+
 /// Somebody has this address, or might: whatever connect(2) says but that nobody does. To a socket
 /// of another type it says so, too.
 bool is_live(const unix_address& where) {
-    const unique_fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!probe) throw_socket_error("socket", errno);
     const unix_socket_address name(where);
-    return ::connect(probe.get(), name.data(), name.size()) == 0 ||
-           (errno != ECONNREFUSED && errno != ENOENT);
+    // The kernel lets go of a killed process's io_uring, and so of a listener that it accepted
+    // from, some 10 ms after the process has ended.
+    for (int tries = 0;; ++tries) {
+        const unique_fd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        if (!probe) throw_socket_error("socket", errno);
+        if (::connect(probe.get(), name.data(), name.size()) != 0) {
+            return errno != ECONNREFUSED && errno != ENOENT;
+        }
+        if (tries == 500 || !has_ended(probe.get())) return true;
+        std::this_thread::sleep_for(1ms);
+    }
 }
 
 /// Removes what a server that has ended left at `path`; throws where it is something else.

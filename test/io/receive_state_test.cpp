@@ -707,6 +707,23 @@ TEST_CASE("without buffer rings the two ways to receive mix all the same",
     });
 }
 
+TEST_CASE("without buffer rings ENOBUFS is the kernel's own lack of memory, and thrown",
+          "[io][receive_state]") {
+    run_options lacking;
+    lacking.make_engine = [](const engine_options& queues) -> std::unique_ptr<engine> {
+        testing::fault_plan plan;
+        plan.without(feature::buffer_ring);
+        plan.rules.push_back({IORING_OP_RECV, 1, testing::fault::error, ENOBUFS});
+        return std::make_unique<testing::faulty_engine>(
+            make_engine(engine_kind::automatic, queues), plan, queues);
+    };
+    rondo::run(lacking, []() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(transport::unix_stream);
+        auto received = co_await as_result(pair.socket.recv());
+        CHECK(received.error() == std::errc::no_buffer_space);
+    });
+}
+
 TEST_CASE("a socket destroyed while its receive is being stopped is closed once",
           "[io][receive_state][tcp][unix]") {
     const transport over = GENERATE(transport::tcp, transport::unix_stream);

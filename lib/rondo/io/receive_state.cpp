@@ -196,6 +196,8 @@ void receive_state::copied(std::int32_t result) noexcept {
         return;
     }
     delete[] std::exchange(owned_, nullptr);
+    // It asked for no buffer of the pool, of which there may be none: the kernel itself lacks it.
+    if (result == -ENOBUFS) return set_news(result);
     ended(result);
 }
 

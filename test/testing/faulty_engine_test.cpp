@@ -61,7 +61,7 @@ public:
     explicit scripted_engine(unsigned entries = 64) : memory_(entries * entry_size) {
         sq_ = {memory_.data(), 0, entries, 0, entries - 1, entries};
         cq_ = {completions_.data(), &head_, &tail_, 4095};
-        features_ = ~0u;
+        features_ = rondo::feature_set::all();
     }
 
     bool enter(duration timeout) override {
@@ -88,7 +88,7 @@ public:
     std::string_view name() const noexcept override { return "scripted"; }
     std::uint64_t overflows() const noexcept override { return 0; }
 
-    void deny(feature f) noexcept { features_ &= ~static_cast<std::uint32_t>(f); }
+    void deny(feature f) noexcept { features_ = features_ - f; }
     void post(std::uint64_t user_data, int result, unsigned flags = 0) {
         posted.push_back({user_data, result, flags});
     }

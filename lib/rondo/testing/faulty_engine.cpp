@@ -358,7 +358,7 @@ void faulty_engine::pass_deferred_cancels() {
         if (slot == nullptr) return false;
         *slot = {};
         slot->opcode = IORING_OP_ASYNC_CANCEL;
-        slot->flags = IOSQE_CQE_SKIP_SUCCESS;
+        if (inner_->has(feature::skip_success)) slot->flags = IOSQE_CQE_SKIP_SUCCESS;
         slot->fd = -1;
         slot->addr = each.target;
         slot->user_data = reinterpret_cast<std::uintptr_t>(this);

@@ -142,12 +142,22 @@ struct conditions {
     bool errors = false;
 };
 
+// What an older kernel may lack.
+feature_set some_features(testing::random& source) {
+    feature_set some;
+    for (auto bit = static_cast<std::uint32_t>(feature::no_iowait); bit != 0; bit /= 2) {
+        if (source.coin()) some = some | static_cast<feature>(bit);
+    }
+    return some;
+}
+
 conditions conditions_of(std::uint64_t seed) {
     testing::random source(seed ^ 0x636f6e64'6974696fu);
     conditions made;
     made.errors = source.below(3) == 0;
     made.plan = made.errors ? fault_plan::with_errors_from_seed(seed) : fault_plan::from_seed(seed);
     made.plan.ordered = true;
+    if (source.below(4) == 0) made.inner.without = some_features(source);
     made.queues = fault_plan::queues_from_seed(seed);
     constexpr std::size_t sizes[] = {256, 1024, 4096};
     constexpr unsigned counts[] = {2, 8, 32};

@@ -5,6 +5,7 @@
 #include <rondo/net/tcp.hpp>
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/result.hpp>
+#include <rondo/task/sleep.hpp>
 #include <rondo/task/task_group.hpp>
 
 #include <support/eventually.hpp>
@@ -29,6 +30,7 @@
 
 using namespace rondo;
 using namespace rondo::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -130,6 +132,33 @@ TEST_CASE("send_file sends from memory file systems and over Unix sockets", "[ne
             while (const chunk next = co_await b.recv()) got += next.text();
         });
         CHECK(got == text);
+    });
+}
+
+TEST_CASE("send_file waits quietly for room where the peer has said its end", "[net][send_file]") {
+    const sample_file sample(4 << 20);
+    test::run([&]() -> task<> {
+        tcp_pair pair = co_await connected_pair();
+        file source = co_await file::open(sample.path);
+        scheduler& here = co_await this_scheduler();
+        pair.b.shutdown(shutdown_mode::send);
+        std::size_t sent = 0;
+        std::string got;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> {
+                sent = co_await send_file(pair.a, source);
+                pair.a.shutdown(shutdown_mode::send);
+            });
+            group.spawn([&]() -> task<> {
+                const auto before = here.stats().entries;
+                co_await sleep_for(50ms);
+                if (!faulty()) CHECK(here.stats().entries - before < 200);
+                while (auto data = co_await pair.b.recv()) got += data.text();
+            });
+            co_return;
+        });
+        CHECK(sent == sample.text.size());
+        CHECK(got == sample.text);
     });
 }
 

@@ -156,7 +156,7 @@ send_file_operation::step send_file_operation::send_some() noexcept {
 
 void send_file_operation::prepare(io_uring_sqe& entry) noexcept {
     enough_ = std::numeric_limits<std::int32_t>::max();
-    if (step_ != step::data) step_ = send_some();
+    if (step_ != step::data && step_ != step::byte) step_ = send_some();
     entry = {};
     entry.fd = file_->descriptor.get();
     switch (step_) {
@@ -164,6 +164,13 @@ void send_file_operation::prepare(io_uring_sqe& entry) noexcept {
             entry.opcode = IORING_OP_POLL_ADD;
             entry.fd = state_->descriptor();
             entry.poll32_events = __BYTE_ORDER == __BIG_ENDIAN ? POLLOUT << 16 : POLLOUT;
+            break;
+        case step::byte:
+            entry.opcode = IORING_OP_SEND;
+            entry.fd = state_->descriptor();
+            entry.addr = reinterpret_cast<std::uint64_t>(&last_);
+            entry.len = 1;
+            entry.msg_flags = MSG_NOSIGNAL;
             break;
         case step::advice:
             entry.opcode = IORING_OP_FADVISE;
@@ -181,7 +188,18 @@ void send_file_operation::prepare(io_uring_sqe& entry) noexcept {
     }
 }
 
+/// A peer that has said its end makes every poll complete at once, room or none: who would only
+/// poll again would spin. A send waits for room, so the next byte goes by one.
+bool send_file_operation::ended_without_room() const noexcept {
+    return step_ == step::room && result_ > 0 && (result_ & (POLLOUT | POLLERR | POLLHUP)) == 0;
+}
+
+bool send_file_operation::read_byte() noexcept {
+    return ::pread(file_->descriptor.get(), &last_, 1, static_cast<::off_t>(offset_ + sent_)) == 1;
+}
+
 void send_file_operation::fell_short() noexcept {
+    if (step_ == step::byte && result_ == 1) ++sent_;
     const bool ends = step_ == step::end || cancel_requested_;
     if (!ends) {
         if (step_ == step::advice) {
@@ -191,15 +209,19 @@ void send_file_operation::fell_short() noexcept {
             // Should it have failed, sendfile(2) says so, and of which byte.
             there_until_ = cold_until_;
             step_ = step::room;
-        } else if (step_ == step::room && result_ < 0 && !asks_again()) {
+        } else if (result_ < 0 && !asks_again()) {
             error_ = -result_;
             step_ = step::end;
+        } else if (step_ == step::byte) {
+            if (result_ > 0) step_ = step::room;
+        } else if (ended_without_room() && read_byte()) {
+            step_ = step::byte;
         }
         unfinished_ = true;
         loop().attend_to(*state_);
         return;
     }
-    const bool all = step_ == step::end && error_ == 0;
+    const bool all = error_ == 0 && (step_ == step::end || sent_ == size_);
     result_ = all ? 0 : error_ != 0 ? -error_ : -ECANCELED;
     finish();
     state_->wake_closer();

@@ -42,6 +42,7 @@ private:
         room,    ///< in the socket, or only the next turn
         advice,  ///< that the disk is to be read from
         data,    ///< from the disk
+        byte,    ///< to be sent by one that waits for room
         end,     ///< nothing is left to be done
     };
 
@@ -49,6 +50,8 @@ private:
     void prepare(io_uring_sqe& entry) noexcept override;
     void fell_short() noexcept override;
     step send_some() noexcept;
+    bool ended_without_room() const noexcept;
+    bool read_byte() noexcept;
     std::size_t in_memory(std::size_t wanted) noexcept;
     bool is_there(std::uint64_t end) noexcept;
     void leave() noexcept;
@@ -64,7 +67,7 @@ private:
     int error_ = 0;
     step step_ = step::room;
     bool entered_ = false;
-    std::byte last_{};  // of what is read from the disk
+    std::byte last_{};  // of what is read from the disk, or the one that is sent
 };
 
 }  // namespace detail

@@ -178,9 +178,9 @@ public:
     /// Returns whether a system call was made. Throws std::system_error on what is not transient.
     virtual bool enter(duration timeout) = 0;
 
-    /// Registers `ring`, an io_uring_buf_ring of `entries` (a power of two) slots in page-aligned
-    /// memory of the caller, as buffer group `group`. The caller adds buffers by writing slots and
-    /// then its tail with release order, as io_uring_buf_ring_advance(3) does.
+    /// Registers `ring`, an io_uring_buf_ring of `entries` (a power of two) page-aligned slots, as
+    /// buffer group `group`; buffers are added as by io_uring_buf_ring_advance(3). Returns what is
+    /// wrong with the call; throws std::system_error with the remedy for a lack of memory.
     virtual std::error_code register_buffer_ring(std::uint16_t group, void* ring,
                                                  unsigned entries) = 0;
     virtual void unregister_buffer_ring(std::uint16_t group) noexcept = 0;

@@ -560,7 +560,10 @@ std::error_code uring_engine::register_buffer_ring(std::uint16_t group, void* ri
     request.ring_addr = reinterpret_cast<std::uintptr_t>(ring);
     request.ring_entries = entries;
     request.bgid = group;
-    return {-io_uring_register_buf_ring(&ring_->ring, &request, 0), std::system_category()};
+    const int error = -io_uring_register_buf_ring(&ring_->ring, &request, 0);
+    // These slots are locked into memory as the ring is, and a code cannot tell the remedy.
+    if (error == ENOMEM) fail_setup(error, "io_uring_register");
+    return {error, std::system_category()};
 }
 
 void uring_engine::unregister_buffer_ring(std::uint16_t group) noexcept {

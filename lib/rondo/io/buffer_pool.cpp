@@ -43,11 +43,13 @@ buffer_pool::buffer_pool(engine& owner, const buffer_pool_options& options)
         ::munmap(memory_, stride_ * most_);
         throw;
     }
-    const std::error_code failed = owner.register_buffer_ring(group, slots_, most_);
-    if (failed) {
+    try {
+        const std::error_code failed = owner.register_buffer_ring(group, slots_, most_);
+        if (failed) throw std::system_error(failed, "registering the ring of receive buffers");
+    } catch (...) {
         ::munmap(memory_, stride_ * most_);
         ::munmap(slots_, sizeof(abi::buffer_slot) * most_);
-        throw std::system_error(failed, "registering the ring of receive buffers");
+        throw;
     }
     registered_ = true;
     for (std::size_t i = 0; i <= mask_; ++i) {

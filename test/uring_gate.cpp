@@ -13,7 +13,8 @@ constexpr int skipped = 77;
 
 const char* why_unavailable(int error) {
     switch (error) {
-        case EPERM: return "forbidden by seccomp or kernel.io_uring_disabled";
+        case EPERM:
+        case EACCES: return "forbidden by seccomp or kernel.io_uring_disabled";
         case ENOSYS: return "the kernel has none";
         case EINVAL: return "the kernel is older than 6.1";
         default: return nullptr;

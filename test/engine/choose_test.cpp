@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <barrier>
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
-#include <iterator>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -19,11 +19,11 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <grp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -31,28 +31,19 @@
 
 #include <rondo/detail/unique_fd.hpp>
 #include <rondo/engine/choose.hpp>
+#include <rondo/io/run.hpp>
 #include <rondo/log.hpp>
+
+#include <support/ring_sysctl.hpp>
+#include <support/seccomp.hpp>
 
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::Equals;
 using Catch::Matchers::StartsWith;
 using rondo::engine_kind;
+using rondo::test::refuse;
 
 namespace {
-
-/// System call `number` fails with `error` in this process and what it executes.
-void refuse(int number, unsigned error) {
-    sock_filter program[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(number), 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
-        _exit(2);
-}
 
 /// `path` reads as `text` in this process and what it executes.
 void pretend(const char* path, std::string_view text) {
@@ -106,9 +97,26 @@ std::string run_anew(const char* name, const char* engine, Prepare prepare) {
 }
 
 constexpr const char* report_automatic = "child: reports the automatic engines";
+constexpr const char* report_at_once = "child: reports the automatic engines of many threads";
+constexpr const char* report_run = "child: reports how a run ends";
 constexpr const char* report_uring = "child: reports the engine asked for by name";
 
 void nothing() {}
+
+/// Becomes an ordinary user whom nobody else is: what rings lock is counted for each user.
+void become_ordinary() {
+    const auto user = static_cast<uid_t>(1'000'000'000 + getpid());
+    if (setgroups(0, nullptr) != 0 || setresgid(user, user, user) != 0 ||
+        setresuid(user, user, user) != 0)
+        _exit(2);
+}
+
+std::string count_of(const std::string& text, const std::string& line) {
+    std::size_t count = 0;
+    for (std::size_t at = 0; (at = text.find(line, at)) != std::string::npos; at += line.size())
+        ++count;
+    return std::to_string(count) + " times " + line;
+}
 
 void report(engine_kind kind) {
     try {
@@ -151,6 +159,30 @@ TEST_CASE("child: reports the automatic engines", "[.child]") {
     // Leaves before the test runner reports, and the choice must not follow the environment now.
     setenv("RONDO_ENGINE", "nonsense", 1);
     report(engine_kind::automatic);
+    _exit(0);
+}
+
+// All begin at the same time; each one's engine outlives the choice of all.
+TEST_CASE("child: reports the automatic engines of many threads", "[.child]") {
+    constexpr int count = 8;
+    std::barrier together(count);
+    std::vector<std::thread> threads;
+    for (int n = 0; n != count; ++n)
+        threads.emplace_back([&] {
+            together.arrive_and_wait();
+            report(engine_kind::automatic);
+        });
+    for (std::thread& each : threads) each.join();
+    _exit(0);
+}
+
+TEST_CASE("child: reports how a run ends", "[.child]") {
+    try {
+        rondo::run([]() -> rondo::task<> { co_return; }());
+        std::fprintf(stderr, "done\n");
+    } catch (const std::system_error& error) {
+        std::fprintf(stderr, "error %d: %s\n", error.code().value(), error.what());
+    }
     _exit(0);
 }
 
@@ -212,6 +244,17 @@ TEST_CASE("where the ring is forbidden the automatic engine is epoll, and says s
     }
 }
 
+TEST_CASE("threads that choose at the same time agree, and one of them says so",
+          "[engine][choose]") {
+    for (int round = 0; round != 3; ++round) {
+        const std::string text = run_anew(report_at_once, nullptr,
+                                          [] { refuse(__NR_io_uring_setup, EPERM); });
+        CHECK(count_of(text, "rondo: using epoll instead of io_uring") ==
+              "1 times rondo: using epoll instead of io_uring");
+        CHECK(count_of(text, "\nepoll") == "8 times \nepoll");
+    }
+}
+
 TEST_CASE("where the ring is forbidden asking for it is an error that names the cause",
           "[engine][choose]") {
     const std::string denied =
@@ -239,6 +282,47 @@ TEST_CASE("the sysctl that forbids the ring is named before any filter", "[engin
     CHECK_THAT(with_sysctl("2"), ContainsSubstring("(kernel.io_uring_disabled is 2, nobody may"));
     CHECK_THAT(with_sysctl("1"), ContainsSubstring("(kernel.io_uring_disabled is 1, only members"));
     CHECK_THAT(with_sysctl("0"), ContainsSubstring("(a seccomp filter forbids it"));
+}
+
+// Hidden, since it must run alone: what others run as ordinary users would have no ring meanwhile.
+TEST_CASE("where kernel.io_uring_disabled is 1 an ordinary user gets epoll, and root the ring",
+          "[.ring_sysctl]") {
+    if (geteuid() != 0) SKIP("sets kernel.io_uring_disabled, which needs root");
+    std::string ordinary;
+    std::string root;
+    {
+        const rondo::test::ring_sysctl restricted;
+        if (!restricted.why_not().empty()) SKIP(restricted.why_not());
+        ordinary = run_anew(report_automatic, nullptr, become_ordinary);
+        root = run_anew(report_automatic, nullptr, nothing);
+    }
+    CHECK_THAT(ordinary, StartsWith("rondo: using epoll instead of io_uring: io_uring_setup: "
+                                    "Operation not permitted (kernel.io_uring_disabled is 1, "
+                                    "only members of group "));
+    CHECK_THAT(ordinary, ContainsSubstring("\nepoll\nepoll\nepoll\nepoll\n"));
+    CHECK_THAT(root, Equals("uring\nuring\nuring\nuring\n"));
+}
+
+TEST_CASE("where an ordinary user may lock no memory there is an error, and no epoll",
+          "[engine][choose]") {
+    if (geteuid() != 0) SKIP("becomes another user, which needs root");
+    const auto with_limit = [](const char* name, rlim_t bytes) {
+        return run_anew(name, nullptr, [bytes] {
+            const rlimit limit{bytes, bytes};
+            if (setrlimit(RLIMIT_MEMLOCK, &limit) != 0) _exit(2);
+            become_ordinary();
+        });
+    };
+    const std::string text = with_limit(report_automatic, 0);
+    if (text.starts_with("uring\n")) SKIP("this kernel does not count rings as locked memory");
+    CHECK_THAT(text, StartsWith("error 12: io_uring_setup: Cannot allocate memory (the ring is "
+                                "locked into memory, RLIMIT_MEMLOCK is 0 bytes: raise it by "
+                                "ulimit -l"));
+    CHECK_THAT(text, !ContainsSubstring("\nepoll"));
+    // Room for a small ring, and none for the ring of receive buffers.
+    CHECK_THAT(with_limit(report_run, 65536),
+               StartsWith("error 12: io_uring_register: Cannot allocate memory (the ring is "
+                          "locked into memory, RLIMIT_MEMLOCK is 65536 bytes: "));
 }
 
 TEST_CASE("a lack of descriptors or memory is no reason to fall back", "[engine][choose]") {

@@ -652,11 +652,14 @@ void faulty_engine::settle() {
         reap();
         if (arrived_.size() != before || sure_ != 0) looks = -1;
     }
-    std::ranges::stable_sort(arrived_, {}, [this](const completion& each) {
-        const auto found = origins_.find(each.user_data);
-        return found == origins_.end() ? 0 : found->second.number;
-    });
-    for (const completion& each : arrived_) arrive(each);
+    // Not stable_sort(): libstdc++ 12 has it use what clang 19 warns of.
+    std::vector<std::pair<std::uint64_t, std::size_t>> order;
+    for (std::size_t i = 0; i != arrived_.size(); ++i) {
+        const auto found = origins_.find(arrived_[i].user_data);
+        order.emplace_back(found == origins_.end() ? 0 : found->second.number, i);
+    }
+    std::ranges::sort(order);
+    for (const auto& [number, index] : order) arrive(arrived_[index]);
     arrived_.clear();
 }
 

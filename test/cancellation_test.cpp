@@ -5,6 +5,7 @@
 #include <support/thrown_by.hpp>
 
 #include <rondo/io/scheduler.hpp>
+#include <rondo/net/unix.hpp>
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/generator.hpp>
 #include <rondo/task/result.hpp>
@@ -778,6 +779,37 @@ task<> time_out_single_and_compound() {
     co_await pair.b.send("after all that");
     const chunk data = co_await pair.a.recv();
     CHECK(data);
+}
+
+namespace {
+
+task<> cancel_after(cancel_scope& scope, int turns) {
+    for (int i = 0; i != turns; ++i) co_await yield();
+    scope.cancel();
+}
+
+}  // namespace
+
+// Where the peer sends nothing more, a full socket still polls as ready to io_uring, which tries a
+// send 128 times and then on a thread of its own; between two attempts a cancel does not find it.
+TEST_CASE("A cancel finds a send that the kernel tries over and over", "[cancellation]") {
+    rondo::test::run([]() -> task<> {
+        const std::vector<std::byte> data(65536);
+        for (int turns = 0; turns < 200; turns += 7) {
+            auto [a, b] = unix_socket::pair();
+            a.set(send_buffer(1));
+            b.shutdown(shutdown_mode::send);
+            cancel_scope scope;
+            std::error_code error;
+            const auto body = [&](task_group& group) -> task<> {
+                group.spawn(cancel_after, std::ref(scope), turns);
+                auto sent = co_await as_result(scope.run(a.send(data)));
+                error = sent.error();
+            };
+            co_await with_task_group(body);
+            CHECK(error == std::errc::operation_canceled);
+        }
+    });
 }
 
 TEST_CASE("A time-out around single or compound work reports timed_out at its own boundary",

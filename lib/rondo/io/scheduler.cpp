@@ -9,8 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <new>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -193,6 +195,7 @@ inline void scheduler::dispatch(const completion& c, clock::time_point at) noexc
             make_ready(*reader, at);
         } else {
             --readied_;
+            if ((c.flags & IORING_CQE_F_MORE) == 0) canceller_.ended(c.user_data);
             state.complete(c.result, c.flags);
         }
     } else if ((c.user_data & target_tag) == 0) [[likely]] {
@@ -202,11 +205,16 @@ inline void scheduler::dispatch(const completion& c, clock::time_point at) noexc
             make_ready(ended, at);
         } else {
             --readied_;
+            canceller_.ended(c.user_data);
             ended.fell_short();
         }
     } else {
         --readied_;
-        if (c.user_data == ignored) return;
+        if (c.user_data == ignored) {
+            if (c.result == -ENOENT) canceller_.missed();
+            return;
+        }
+        if ((c.flags & IORING_CQE_F_MORE) == 0) canceller_.ended(c.user_data);
         reinterpret_cast<completion_target*>(c.user_data - target_tag)->complete(c.result, c.flags);
     }
 }
@@ -232,14 +240,48 @@ detail::helper_pool& scheduler::helpers() {
 }
 
 void scheduler::cancel_request(std::uint64_t user_data) {
+    canceller_.ask(user_data);
+    prepare_cancel(user_data);
+}
+
+void scheduler::prepare_cancel(std::uint64_t user_data) {
     io_uring_sqe& entry = next_entry();
     entry = {};
     entry.opcode = IORING_OP_ASYNC_CANCEL;
     entry.fd = -1;
     entry.addr = user_data;
-    // One that has ended meanwhile is not found, and that is as well.
     if (engine_->has(feature::skip_success)) entry.flags = IOSQE_CQE_SKIP_SUCCESS;
     entry.user_data = ignored;
+}
+
+void scheduler::canceller::ask(std::uint64_t user_data) noexcept {
+    try {
+        asked_[user_data] = {++numbers_, 1};
+    } catch (const std::bad_alloc&) {
+        // Then it is asked once.
+    }
+}
+
+// Where a socket is ready whenever it is polled, and refuses all the same, the kernel queues the
+// request to itself, and there no cancel finds it.
+void scheduler::canceller::attend() noexcept {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> missed;
+    try {
+        for (const auto& [user_data, asked] : asked_) missed.emplace_back(asked.number, user_data);
+    } catch (const std::bad_alloc&) {
+        return;  // the next one that misses is a further chance
+    }
+    std::ranges::sort(missed);  // by addresses, two runs would differ
+    for (const auto& [number, user_data] : missed) {
+        // Taking an entry may have reaped its end.
+        const auto found = asked_.find(user_data);
+        if (found == asked_.end()) continue;
+        if (++found->second.times > most_times) {
+            asked_.erase(found);
+        } else {
+            scheduler_->prepare_cancel(user_data);
+        }
+    }
 }
 
 void scheduler::unbind_all() noexcept {

@@ -20,6 +20,7 @@
 #include <memory>
 #include <span>
 #include <thread>
+#include <unordered_map>
 
 namespace rondo::inline v0 {
 
@@ -92,7 +93,8 @@ public:
     }
     static constexpr std::uint64_t ignored = 2;  ///< for requests nobody waits for
 
-    /// Asks for the cancellation of the request with this user_data.
+    /// Asks for the cancellation of the request with this user_data, again and again until it has
+    /// ended: for a moment, between two attempts, a kernel does not find what it has.
     void cancel_request(std::uint64_t user_data);
 
     /// Calls attend() when this reaping is over. Any time.
@@ -148,6 +150,39 @@ private:
         detail::unique_fd event_;
     };
 
+    // Asks again for cancels that have missed what is still there.
+    class canceller final : public completion_target {
+    public:
+        explicit canceller(scheduler& on) noexcept : scheduler_(&on) {}
+        void ask(std::uint64_t user_data) noexcept;
+        /// No completion of this request is to come.
+        void ended(std::uint64_t user_data) noexcept {
+            if (!asked_.empty()) [[unlikely]] asked_.erase(user_data);
+        }
+        void missed() noexcept {
+            if (!asked_.empty()) scheduler_->attend_to(*this);
+        }
+        void complete(std::int32_t, std::uint32_t) noexcept override {}
+        void attend() noexcept override;
+        void stop() override {}
+        bool stopped() const noexcept override { return true; }
+        void unbind() override {}
+
+    private:
+        // A kernel gives a request up to 128 attempts before it waits where a cancel finds it. What
+        // is not found after more waits for something else, a notification say.
+        static constexpr unsigned most_times = 1000;
+
+        struct request {
+            std::uint64_t number;  // in the order of asking
+            unsigned times;
+        };
+        scheduler* scheduler_;
+        std::uint64_t numbers_ = 0;
+        std::unordered_map<std::uint64_t, request> asked_;  // those that have not ended
+    };
+
+    void prepare_cancel(std::uint64_t user_data);
     // Two of each, so that a program pays nothing for what tests alone ask for.
     template <bool Reorders>
     void run_turn(const bool& done);
@@ -193,6 +228,7 @@ private:
     waker waker_;
 
     // This thread; seldom used.
+    canceller canceller_{*this};
     std::unique_ptr<detail::helper_pool> helpers_;
     const std::function<void(std::span<waiter*>)> reorder_;
 };

@@ -350,20 +350,21 @@ bool faulty_engine::make_room(unsigned entries) {
     return room() >= entries;
 }
 
+// Each is asked again until its target has ended: a kernel may miss one that it is just trying.
 void faulty_engine::pass_deferred_cancels() {
     if (deferred_.empty() || !make_room(1)) return;
-    std::erase_if(deferred_, [this](const deferred_cancel& each) {
-        if (each.due > enters_) return false;
+    for (deferred_cancel& each : deferred_) {
+        if (each.due > enters_) continue;
         io_uring_sqe* slot = inner_->next_entry();
-        if (slot == nullptr) return false;
+        if (slot == nullptr) return;
         *slot = {};
         slot->opcode = IORING_OP_ASYNC_CANCEL;
         if (inner_->has(feature::skip_success)) slot->flags = IOSQE_CQE_SKIP_SUCCESS;
         slot->fd = -1;
         slot->addr = each.target;
         slot->user_data = reinterpret_cast<std::uintptr_t>(this);
-        return true;
-    });
+        each.due = enters_ + plan_.longest_hold;
+    }
 }
 
 void faulty_engine::pass(const io_uring_sqe& prepared) {

@@ -26,28 +26,31 @@ public:
         return sizeof(abi::received_message) + name_room;
     }
 
-    std::span<std::byte> bytes() const noexcept {
-        if (whole_.empty()) return {};
-        return whole_.bytes().subspan(payload_offset(name_room_));
+    /// The parts of such a buffer. What its header says is believed up to the buffer's end.
+    struct parts {
+        std::span<std::byte> name;
+        std::span<std::byte> payload;
+        std::size_t true_size = 0;
+    };
+    static parts parts_of(std::span<std::byte> whole, std::uint32_t name_room) noexcept {
+        const std::size_t offset = payload_offset(name_room);
+        if (whole.size() < offset) return {};
+        abi::received_message header;
+        std::memcpy(&header, whole.data(), sizeof header);
+        const std::size_t name_size = std::min(header.name_size, name_room);
+        return {whole.subspan(sizeof header, name_size), whole.subspan(offset),
+                header.payload_size};
     }
+
+    std::span<std::byte> bytes() const noexcept { return here().payload; }
     /// As the kernel wrote it, cut to the room for it.
-    std::span<const std::byte> name() const noexcept {
-        if (whole_.empty()) return {};
-        return whole_.bytes().subspan(sizeof(abi::received_message),
-                                      std::min(header().name_size, name_room_));
-    }
+    std::span<const std::byte> name() const noexcept { return here().name; }
     /// What was sent, of which bytes() may be the beginning only.
-    std::size_t true_size() const noexcept {
-        return whole_.empty() ? 0 : header().payload_size;
-    }
+    std::size_t true_size() const noexcept { return here().true_size; }
     raw_datagram to_owned() const { return raw_datagram(whole_.to_owned(), name_room_); }
 
 private:
-    abi::received_message header() const noexcept {
-        abi::received_message copy;
-        std::memcpy(&copy, whole_.data(), sizeof copy);
-        return copy;
-    }
+    parts here() const noexcept { return parts_of(whole_.bytes(), name_room_); }
 
     chunk whole_;
     std::uint32_t name_room_ = 0;

@@ -21,6 +21,7 @@ namespace rondo::inline v0 {
 namespace {
 
 constexpr auto verb = "sock_diag";
+constexpr int greatest_errno = 4095;  // MAX_ERRNO of the kernel
 
 struct diag_request {
     nlmsghdr header;
@@ -96,30 +97,6 @@ Wire read_wire(std::span<const std::byte> bytes) {
     return wire;
 }
 
-/// Reads the messages of one block; false when the last one was among them.
-bool read_block(std::span<const std::byte> block, const connection_filter& filter,
-                std::vector<connection_info>& to) {
-    while (block.size() >= sizeof(nlmsghdr)) {
-        const auto header = read_wire<nlmsghdr>(block);
-        if (header.nlmsg_len < sizeof header || header.nlmsg_len > block.size()) break;
-        const auto body = block.first(header.nlmsg_len).subspan(sizeof header);
-        if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
-            // Both begin with an int: a negated errno, or 0.
-            const int result = read_wire<int>(body);
-            if (result < 0) throw_socket_error(verb, -result);
-            return false;
-        }
-        if (header.nlmsg_type == SOCK_DIAG_BY_FAMILY) {
-            const connection_info found =
-                from_wire(read_wire<inet_diag_msg>(body), filter.protocol);
-            if (matches(found, filter)) to.push_back(found);
-        }
-        const std::size_t step = (header.nlmsg_len + std::size_t{3}) & ~std::size_t{3};
-        block = block.subspan(std::min(step, block.size()));
-    }
-    return true;
-}
-
 void list_family(const detail::unique_fd& kernel, const connection_filter& filter, int family,
                  std::vector<connection_info>& to) {
     const diag_request request = make_request(filter, family);
@@ -132,11 +109,36 @@ void list_family(const detail::unique_fd& kernel, const connection_filter& filte
         if (n < 0) throw_socket_error(verb, errno);
         const auto size = static_cast<std::size_t>(n);
         if (size > buffer.size()) throw_socket_error(verb, EMSGSIZE);
-        more = read_block(std::span(buffer).first(size), filter, to);
+        more = detail::read_diag_block(std::span(buffer).first(size), filter, to);
     }
 }
 
 }  // namespace
+
+bool detail::read_diag_block(std::span<const std::byte> block, const connection_filter& filter,
+                             std::vector<connection_info>& to) {
+    while (block.size() >= sizeof(nlmsghdr)) {
+        const auto header = read_wire<nlmsghdr>(block);
+        if (header.nlmsg_len < sizeof header || header.nlmsg_len > block.size()) {
+            throw_socket_error(verb, EBADMSG);
+        }
+        const auto body = block.first(header.nlmsg_len).subspan(sizeof header);
+        if (header.nlmsg_type == NLMSG_DONE || header.nlmsg_type == NLMSG_ERROR) {
+            // Both begin with an int: a negated errno, or 0.
+            const int result = read_wire<int>(body);
+            if (result < 0) throw_socket_error(verb, -std::max(result, -greatest_errno));
+            return false;
+        }
+        if (header.nlmsg_type == SOCK_DIAG_BY_FAMILY && body.size() >= sizeof(inet_diag_msg)) {
+            const connection_info found =
+                from_wire(read_wire<inet_diag_msg>(body), filter.protocol);
+            if (matches(found, filter)) to.push_back(found);
+        }
+        const std::size_t step = (header.nlmsg_len + std::size_t{3}) & ~std::size_t{3};
+        block = block.subspan(std::min(step, block.size()));
+    }
+    return true;
+}
 
 std::vector<connection_info> list_connections(const connection_filter& filter) {
     const detail::unique_fd kernel(

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace rondo::inline v0 {
@@ -55,5 +56,15 @@ struct connection_filter {
 /// connections, which takes a few milliseconds, unless `states` is LISTEN alone; a busy loop leaves
 /// it to blocking(). Sockets that come or go meanwhile are seen or not. Throws socket_error.
 std::vector<connection_info> list_connections(const connection_filter& filter = {});
+
+namespace detail {
+
+/// Reads one block of the kernel's answer, netlink(7), and appends what matches; false when the
+/// answer ends in it. Throws socket_error: what the kernel reports, or EBADMSG where a message is
+/// longer than its block.
+bool read_diag_block(std::span<const std::byte> block, const connection_filter& filter,
+                     std::vector<connection_info>& to);
+
+}  // namespace detail
 
 }  // namespace rondo::inline v0

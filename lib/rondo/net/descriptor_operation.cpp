@@ -1,3 +1,4 @@
+#include <rondo/detail/control_message.hpp>
 #include <rondo/detail/misuse.hpp>
 #include <rondo/io/scheduler.hpp>
 #include <rondo/net/descriptor_operation.hpp>
@@ -154,14 +155,9 @@ void receive_descriptors_operation::collect() noexcept {
     if (result_ <= 0) return;
     received_.size = static_cast<std::size_t>(result_);
     received_.truncated = (message_.msg_flags & MSG_CTRUNC) != 0;
-    for (cmsghdr* h = CMSG_FIRSTHDR(&message_); h != nullptr; h = CMSG_NXTHDR(&message_, h)) {
-        if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS) continue;
-        for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= h->cmsg_len; at += sizeof(int)) {
-            int descriptor = -1;
-            std::memcpy(&descriptor, reinterpret_cast<const std::byte*>(h) + at, sizeof descriptor);
-            received_.descriptors.emplace_back(descriptor);
-        }
-    }
+    const std::size_t filled = std::min<std::size_t>(message_.msg_controllen, control_.size());
+    const auto control = std::as_bytes(std::span(control_)).first(filled);
+    each_descriptor(control, [this](int each) { received_.descriptors.emplace_back(each); });
 }
 
 received_descriptors receive_descriptors_operation::await_resume() {

@@ -9,7 +9,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstring>
 
 namespace rondo::inline v0 {
 
@@ -30,14 +33,11 @@ std::size_t queue_size(int descriptor, unsigned long request) {
 
 }  // namespace
 
-tcp_info tcp_info::of(int descriptor) {
+tcp_info detail::tcp_info_from_wire(std::span<const std::byte> bytes) noexcept {
     using std::chrono::microseconds;
     using std::chrono::milliseconds;
     ::tcp_info wire{};  // an older kernel fills less of it
-    socklen_t size = sizeof wire;
-    if (::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &wire, &size) != 0) {
-        throw_socket_error("get tcp_info", errno);
-    }
+    if (!bytes.empty()) std::memcpy(&wire, bytes.data(), std::min(bytes.size(), sizeof wire));
     tcp_info made;
     made.state = detail::tcp_state_of(wire.tcpi_state);
     made.rtt = microseconds(wire.tcpi_rtt);
@@ -58,13 +58,23 @@ tcp_info tcp_info::of(int descriptor) {
     made.delivery_rate = wire.tcpi_delivery_rate;
     made.unacked = wire.tcpi_unacked;
     made.unsent = wire.tcpi_notsent_bytes;
-    made.queued = queue_size(descriptor, SIOCOUTQ);
-    made.unread = queue_size(descriptor, SIOCINQ);
     made.bytes_sent = wire.tcpi_bytes_sent;
     made.bytes_acked = wire.tcpi_bytes_acked;
     made.bytes_received = wire.tcpi_bytes_received;
     made.since_sent = milliseconds(wire.tcpi_last_data_sent);
     made.since_received = milliseconds(wire.tcpi_last_data_recv);
+    return made;
+}
+
+tcp_info tcp_info::of(int descriptor) {
+    std::array<std::byte, sizeof(::tcp_info)> wire;
+    socklen_t size = sizeof wire;
+    if (::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, wire.data(), &size) != 0) {
+        throw_socket_error("get tcp_info", errno);
+    }
+    tcp_info made = detail::tcp_info_from_wire(std::span(wire).first(size));
+    made.queued = queue_size(descriptor, SIOCOUTQ);
+    made.unread = queue_size(descriptor, SIOCINQ);
     return made;
 }
 

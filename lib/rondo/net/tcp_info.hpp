@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 namespace rondo::inline v0 {
 
@@ -58,5 +59,13 @@ struct tcp_info {
     /// Of any TCP socket. `unread` is what waits in the kernel. Throws socket_error.
     static tcp_info of(int descriptor);
 };
+
+namespace detail {
+
+/// What getsockopt(2) wrote, of which a kernel writes as much as it knows. The queues that belong
+/// to no connection, `queued` and `unread`, are not in it.
+tcp_info tcp_info_from_wire(std::span<const std::byte> bytes) noexcept;
+
+}  // namespace detail
 
 }  // namespace rondo::inline v0

@@ -29,6 +29,7 @@
 #include <rondo/net/connect_operation.hpp>
 #include <rondo/net/connection_info.hpp>
 #include <rondo/net/datagram.hpp>
+#include <rondo/net/datagram_descriptor_operation.hpp>
 #include <rondo/net/datagram_operation.hpp>
 #include <rondo/net/datagram_socket.hpp>
 #include <rondo/net/descriptor_operation.hpp>
@@ -58,6 +59,7 @@
 #include <rondo/net/udp_serve.hpp>
 #include <rondo/net/unix.hpp>
 #include <rondo/net/unix_address.hpp>
+#include <rondo/net/unix_credentials.hpp>
 #include <rondo/net/unix_datagram.hpp>
 #include <rondo/net/unix_serve.hpp>
 #include <rondo/net/zero_copy_operation.hpp>

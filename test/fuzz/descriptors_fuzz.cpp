@@ -55,6 +55,9 @@ void feed_descriptors(input in) {
     const exact_copy control(in.rest());
     check(read(control.bytes()).size() <= control.bytes().size() / sizeof(int),
           "more descriptors than there is room for");
+    check(!rondo::detail::find_credentials(control.bytes()) ||
+              control.bytes().size() >= sizeof(cmsghdr) + sizeof(ucred),
+          "credentials that were not there");
 }
 
 }  // namespace rondo::fuzz

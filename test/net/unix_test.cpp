@@ -696,8 +696,8 @@ TEST_CASE("what cannot carry descriptors is refused before anything is sent",
         } catch (const socket_error& failure) {
             text = failure.what();
         }
-        CHECK(text == "send descriptors: Invalid argument (1 to 253 descriptors go along with at "
-                      "least one byte)");
+        CHECK(text == "send descriptors: Invalid argument (1 to 253 descriptors go along, and on "
+                      "a stream with at least one byte)");
         error = co_await thrown_by(a.send_descriptor(-1, "data"));
         CHECK(error == std::errc::bad_file_descriptor);
         a.shutdown(shutdown_mode::send);

@@ -15,7 +15,7 @@ from cpp_text import Group, Token, parse
 
 COLUMNS = 100
 FUNCTION_LINES = 70
-HEADER_REACH = 41
+HEADER_REACH = 42
 HEADER_DEPTH = 5
 SOURCES = {".hpp", ".cpp", ".h", ".c"}
 

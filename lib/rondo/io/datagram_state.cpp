@@ -26,8 +26,23 @@ void datagram_state::bind(scheduler& on) {
 
 // --- from idle into the kernel ---------------------------------------------------------------
 
+void datagram_state::keep_descriptors() noexcept {
+    detail::require(intake_ != intake::reads_ahead,
+                    "recv_descriptors() after recv_from(), which reads ahead, so descriptors may "
+                    "be lost already; receive by recv_descriptors() alone");
+    intake_ = intake::descriptors;
+}
+
+void datagram_state::read_ahead() noexcept {
+    detail::require(intake_ != intake::descriptors,
+                    "recv_from() after recv_descriptors() would lose descriptors that come; "
+                    "receive by recv_descriptors() alone");
+    intake_ = intake::reads_ahead;
+}
+
 void datagram_state::arm() {
     if (phase_ != phase::idle) return;
+    read_ahead();
     const buffer_pool& pool = scheduler_->buffers();
     const bool fits = pool.buffer_size() > raw_datagram::payload_offset(name_room_);
     if (starved_ || !pool.usable() || !fits ||
@@ -253,6 +268,9 @@ void datagram_state::finish() {
     if (finished_) return;
     finished_ = true;
     stop();
+    for (datagram_request& each : requests_) {
+        if (!each.counted_) each.interrupt();
+    }
     if (scheduler_ != nullptr) scheduler_->attend_to(*this);
 }
 
@@ -271,8 +289,8 @@ void datagram_state::serve_after_finish() noexcept {
 // What came while the request was being ended is still in the kernel. Appends one datagram of it;
 // errors of datagrams sent before stand between them and are nobody's any more.
 bool datagram_state::take_from_socket() noexcept {
-    while (after_finish_ < most_after_finish) {
-        ++after_finish_;
+    read_ahead();
+    while (may_take_after_finish()) {
         prepare_memory();
         const ssize_t n = ::recvmsg(descriptor_, &message_, MSG_DONTWAIT | MSG_TRUNC);
         if (n >= 0) {
@@ -400,6 +418,12 @@ void datagram_request::begin_send(std::coroutine_handle<> awaiting, context& whe
     counted_ = true;
     ++state_->sending_;
     start(awaiting, where);
+    state_->requests_.push_back(*this);
+}
+
+void datagram_request::begin_ended(std::coroutine_handle<> awaiting, context& where) {
+    where.wait_for(*this, awaiting);
+    finish();
     state_->requests_.push_back(*this);
 }
 

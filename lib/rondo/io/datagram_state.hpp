@@ -56,6 +56,14 @@ public:
 
     /// From now on only what has arrived is delivered; then every receive fails with ECANCELED.
     void finish();
+    bool finished() const noexcept { return finished_; }
+    /// After finish(), before each attempt to take what is still in the kernel: how much that can
+    /// be is bounded.
+    bool may_take_after_finish() noexcept { return after_finish_++ < most_after_finish; }
+
+    /// From now on descriptors are received, too. Misuse where some may have been lost already.
+    void keep_descriptors() noexcept;
+    bool keeps_descriptors() const noexcept { return intake_ == intake::descriptors; }
 
     /// Another task of this socket waits for its send in the engine, or is about to run with a
     /// datagram: what is sent now may as well leave with theirs, by one system call.
@@ -97,11 +105,15 @@ private:
     static constexpr std::size_t least_copy_size = 2048;
     static constexpr unsigned most_after_finish = 1024;  // datagrams
 
+    /// What has been received by: requests that read ahead would lose descriptors.
+    enum class intake : std::uint8_t { undecided, reads_ahead, descriptors };
+
     datagram_state(int descriptor, std::uint32_t name_room) noexcept
         : descriptor_(descriptor), name_room_(name_room) {}
     ~datagram_state();
 
     void bind(scheduler& on);
+    void read_ahead() noexcept;
     void arm();
     void arm_multishot();
     void arm_copying();
@@ -126,6 +138,7 @@ private:
     phase phase_ = phase::idle;
     bool orphaned_ = false;
     bool finished_ = false;
+    intake intake_ = intake::undecided;
     bool starved_ = false;  // the pool had no buffer when data came, and could not grow
     std::uint16_t first_ = buffer_pool::no_buffer;
     std::uint16_t last_ = buffer_pool::no_buffer;
@@ -186,6 +199,8 @@ protected:
 
     void begin_receive(std::coroutine_handle<> awaiting, context& where);
     void begin_send(std::coroutine_handle<> awaiting, context& where);
+    /// For a result that is there: the task runs in its turn.
+    void begin_ended(std::coroutine_handle<> awaiting, context& where);
     /// To be called first when resumed; any number of times.
     void resumed() noexcept {
         unlink();

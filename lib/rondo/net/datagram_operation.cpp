@@ -1,3 +1,4 @@
+#include <rondo/detail/misuse.hpp>
 #include <rondo/io/scheduler.hpp>
 #include <rondo/net/datagram_operation.hpp>
 
@@ -43,6 +44,9 @@ std::span<const std::byte> direct_datagram::name() const noexcept {
 
 bool receive_into_base::begin(std::coroutine_handle<> awaiting, context& where) {
     state_->use_on(scheduler::of(where));
+    require(!state_->keeps_descriptors(),
+            "recv_from(buffer) after recv_descriptors() would lose descriptors that come; receive "
+            "by recv_descriptors() alone");
     if (state_->in_use() || where.cancelled()) return wait(awaiting, where);
     is_direct_ = true;
     direct_.begin(awaiting, where);
@@ -81,8 +85,7 @@ bool send_datagram_base::begin(std::coroutine_handle<> awaiting, context& where)
         result_ = send_now();
         if (result_ != -EAGAIN && result_ != -EINTR) {
             if (!on.must_yield()) return false;
-            where.wait_for(*this, awaiting);
-            finish();
+            begin_ended(awaiting, where);
             return true;
         }
         polling_ = result_ == -EAGAIN;

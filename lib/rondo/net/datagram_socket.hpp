@@ -144,6 +144,8 @@ protected:
     datagram_socket& operator=(datagram_socket&&) noexcept = default;
     ~datagram_socket() = default;
 
+    detail::owned_datagram_state state_;
+
 private:
     static task<released> release_from(detail::owned_datagram_state state) {
         auto raw = co_await detail::release_datagrams(std::move(state));
@@ -152,8 +154,6 @@ private:
         for (raw_datagram& each : raw.received) all.received.emplace_back(std::move(each));
         co_return all;
     }
-
-    detail::owned_datagram_state state_;
 };
 
 }  // namespace rondo::inline v0

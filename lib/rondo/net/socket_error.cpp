@@ -103,7 +103,7 @@ std::string hint_congestion(int error) {
 
 std::string hint_invalid(const failure& failed) {
     if (failed.verb == "send descriptors") {
-        return "1 to 253 descriptors go along with at least one byte";
+        return "1 to 253 descriptors go along, and on a stream with at least one byte";
     }
     if (failed.where && failed.where->address().is_v6() &&
         failed.where->address().is_link_local() && failed.where->address().scope_id() == 0) {

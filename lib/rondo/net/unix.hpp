@@ -8,6 +8,7 @@
 #include <rondo/net/stream_listener.hpp>
 #include <rondo/net/stream_socket.hpp>
 #include <rondo/net/unix_address.hpp>
+#include <rondo/net/unix_credentials.hpp>
 #include <rondo/task/task.hpp>
 
 #include <sys/types.h>
@@ -18,16 +19,6 @@
 #include <utility>
 
 namespace rondo::inline v0 {
-
-/// Who was at the other end when the connection was made (SO_PEERCRED, unix(7)), as this process
-/// sees them: a user or process of another namespace may appear as nobody, or as process 0.
-struct unix_credentials {
-    pid_t pid;
-    uid_t uid;
-    gid_t gid;
-
-    friend bool operator==(const unix_credentials&, const unix_credentials&) = default;
-};
 
 namespace detail {
 

@@ -1,11 +1,13 @@
 // Unix datagram sockets, unix(7).
 #pragma once
 
+#include <rondo/net/datagram_descriptor_operation.hpp>
 #include <rondo/net/datagram_operation.hpp>
 #include <rondo/net/datagram_socket.hpp>
 #include <rondo/net/socket_file.hpp>
 #include <rondo/net/unix_address.hpp>
 
+#include <cstddef>
 #include <span>
 #include <utility>
 
@@ -54,6 +56,40 @@ public:
     /// connect(2): from now on send() goes to `remote`, and what others send is not received.
     /// Never waits. Throws socket_error: ECONNREFUSED and ENOENT where nobody has this name.
     void connect(const unix_address& remote);
+
+    /// As send(): completes when the kernel has taken `data`, and with it references to what
+    /// `descriptors` stand for: these may be closed then. Both must live until then. 1 to 253
+    /// descriptors, or it throws EINVAL. All or nothing.
+    detail::send_datagram_descriptors send_descriptors(std::span<const int> descriptors,
+                                                       const_buffer data) {
+        return {*state_, descriptors, data};
+    }
+    /// The same with one.
+    detail::send_datagram_descriptors send_descriptor(int descriptor, const_buffer data) {
+        return {*state_, std::span(&descriptor, 1), data};
+    }
+    /// The same to an address of its own, as send_to().
+    detail::send_datagram_descriptors send_descriptors_to(std::span<const int> descriptors,
+                                                          const_buffer data,
+                                                          const unix_address& to) {
+        return {*state_, descriptors, data, &to};
+    }
+    detail::send_datagram_descriptors send_descriptor_to(int descriptor, const_buffer data,
+                                                         const unix_address& to) {
+        return {*state_, std::span(&descriptor, 1), data, &to};
+    }
+
+    /// As recv_from(buffer), together with the descriptors sent along, at most `most` of them (what
+    /// is cut off, `descriptors_truncated` tells), and with pass_credentials who sent it.
+    /// Cancelled, it throws and nothing is lost.
+    ///
+    /// recv_from() reads ahead, and what reads without asking for descriptors loses them. So both
+    /// do not go together: after a recv_from() this is misuse, and after the first
+    /// recv_descriptors() every other receive is.
+    detail::receive_datagram_descriptors recv_descriptors(std::span<std::byte> buffer,
+                                                          std::size_t most = 1) {
+        return {*state_, buffer, most};
+    }
 
     /// As the base does; close() removes the socket's file, release() leaves it.
     task<> close() {

@@ -163,7 +163,8 @@ TEST_CASE("peers that never read hold up nobody else, and hold little memory",
         }
         scheduler& here = co_await this_scheduler();
         const std::size_t held = here.stats().buffers_held * here.buffers().buffer_size();
-        CHECK(held <= deaf.size() * 512 * 1024);
+        // Otherwise all that a receive buffer of the kernel holds may come in one turn.
+        if (here.carrier().has(feature::receive_limit)) CHECK(held <= deaf.size() * 512 * 1024);
         co_await with_task_group([&](task_group& group) -> task<> {
             for (std::size_t id = 0; id < 10; ++id) {
                 group.spawn(in_turns, where, id, std::size_t{1000}, 10);

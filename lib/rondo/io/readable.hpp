@@ -23,7 +23,8 @@ private:
 
 /// Completes when read(2) of `descriptor` would not block: there are bytes, the end, or an error
 /// to report. For terminals, pipes and descriptors of other libraries, which stay theirs and must
-/// stay open until then; sockets have recv(). Regular files always can be read. Throws
+/// stay open until then; sockets have recv(). Regular files always can be read. A kernel may wake
+/// it early (select(2), BUGS), so make non-blocking what must not hold up the loop. Throws
 /// std::system_error, or operation_canceled, and nothing is read then.
 task<> readable(int descriptor);
 

@@ -64,7 +64,7 @@ void receive_state::arm_multishot() {
     entry.fd = descriptor_;
     entry.flags = IOSQE_BUFFER_SELECT;
     entry.buf_group = buffer_pool::group;
-    if (carrier.has(feature::multishot_recv)) {
+    if (carrier.has(feature::multishot_recv) && !backlogged_) {
         entry.ioprio = IORING_RECV_MULTISHOT;
         // Where the kernel can, it ends the request by itself after so many bytes (sqe->optlen,
         // which liburing 2.3 knows as the same field file_index). Elsewhere attend() stops it.
@@ -169,6 +169,8 @@ void receive_state::ended(std::int32_t result) noexcept {
         copied(result);
         return;
     }
+    // A buffer that was not filled: the kernel holds nothing more.
+    if (result >= 0 && std::cmp_less(result, pool_->buffer_size())) backlogged_ = false;
     switch (result) {
         case -ENOBUFS: {
             buffer_pool& pool = scheduler_->buffers();
@@ -218,6 +220,8 @@ void receive_state::attend() noexcept {
     if (phase_ == phase::idle) {
         if (waited_for() && !has_news()) arm();
     } else if (phase_ == phase::armed && !waited_for() && count_ >= most_left_over) {
+        // What has queued up in the kernel meanwhile would come at once, however much it is.
+        backlogged_ = !scheduler_->carrier().has(feature::receive_limit);
         stop();
     }
 }

@@ -70,6 +70,7 @@ private:
     bool orphaned_ = false;
     bool end_on_reset_ = false;
     bool starved_ = false;  // the pool had no buffer when data came, and could not grow
+    bool backlogged_ = false;  // the peer has sent faster than was read; no limit in the kernel
     intake intake_ = intake::undecided;
     std::uint16_t first_ = buffer_pool::no_buffer;
     std::uint16_t last_ = buffer_pool::no_buffer;

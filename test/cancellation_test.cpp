@@ -399,6 +399,8 @@ TEST_CASE("A cancelled send tells exactly what the peer reads, and reads no more
 task<> unhook_a_reader() {
     test::tcp_pair pair = co_await connected_pair();
     scheduler& here = co_await this_scheduler();
+    const auto waiting = here.buffers().usable() ? receive_state::phase::armed
+                                                 : receive_state::phase::copying;
     for (int round = 0; round != 100; ++round) {
         cancel_scope scope;
         std::uint64_t entries = 0;
@@ -411,7 +413,7 @@ task<> unhook_a_reader() {
         REQUIRE(std::get<0>(both).error() == canceled);
         if (!test::faulty()) {
             REQUIRE(here.stats().entries == entries);
-            REQUIRE(pair.a.state().current_phase() == receive_state::phase::armed);
+            REQUIRE(pair.a.state().current_phase() == waiting);
         }
         const std::string text = "late " + std::to_string(round);
         co_await pair.b.send(text);

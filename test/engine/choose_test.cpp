@@ -83,6 +83,7 @@ std::string run_anew(const char* name, const char* engine, Prepare prepare) {
             setenv("RONDO_ENGINE", engine, 1);
         else
             unsetenv("RONDO_ENGINE");
+        unsetenv("RONDO_WITHOUT");  // the kernel's own features decide here
         dup2(writer.get(), STDERR_FILENO);
         prepare();
         execl("/proc/self/exe", "choose_test", name, static_cast<char*>(nullptr));

@@ -38,6 +38,7 @@
 #include <rondo/net/ip_address.hpp>
 #include <rondo/net/ip_option.hpp>
 #include <rondo/net/quiesce.hpp>
+#include <rondo/net/option_hint.hpp>
 #include <rondo/net/receive_operation.hpp>
 #include <rondo/net/resolve_error.hpp>
 #include <rondo/net/resolver.hpp>

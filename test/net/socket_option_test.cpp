@@ -118,6 +118,7 @@ TEST_CASE("an option on what is no socket is an error that names it", "[net][soc
         FAIL("no error");
     } catch (const std::system_error& error) {
         CHECK(error.code() == std::errc::bad_file_descriptor);
-        CHECK(std::string(error.what()) == "get reuse_address: Bad file descriptor");
+        CHECK(std::string(error.what()) ==
+              "get reuse_address: Bad file descriptor (the descriptor is closed)");
     }
 }

@@ -159,6 +159,7 @@ TEST_CASE("TCP's options on another socket are errors", "[net][tcp_option]") {
         static_cast<void>(get_option<rondo::congestion_control>(-1));
         FAIL("no error");
     } catch (const std::system_error& error) {
-        CHECK(std::string(error.what()) == "get congestion_control: Bad file descriptor");
+        CHECK(std::string(error.what()) ==
+              "get congestion_control: Bad file descriptor (the descriptor is closed)");
     }
 }

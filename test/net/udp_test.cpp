@@ -540,6 +540,13 @@ TEST_CASE("what is wrong with a membership is said", "[net][udp]") {
               ": Cannot assign requested address (this socket is not in the group)");
     CHECK(what([&] { socket.join(group, "no such one"); }) ==
           "join " + where + ": No such device (no interface for it; see ip link and ip route)");
-    CHECK(what([&] { socket.join(ip_address::v4_loopback(), "lo"); }).find("Invalid argument") !=
+    CHECK(what([&] { socket.join(ip_address::v4_loopback(), "lo"); }).find(
+              "Invalid argument (a group has an address of 224.0.0.0/4 or ff00::/8)") !=
           std::string::npos);
+    const ip_address v6_group = *ip_address::parse("ff01::4d:3");
+    CHECK(what([&] { socket.join(v6_group, "lo"); }).find(
+              "Protocol not available (an IPv4 socket joins IPv4 groups only; make an IPv6 one)") !=
+          std::string::npos);
+    CHECK(what([&] { socket.join(group, ip_address::v6_loopback(), "lo"); }).find(
+              "(group and source are both IPv4 or both IPv6)") != std::string::npos);
 }

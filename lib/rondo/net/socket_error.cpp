@@ -1,11 +1,10 @@
 #include <rondo/detail/holds.hpp>
+#include <rondo/net/option_hint.hpp>
 #include <rondo/net/socket_error.hpp>
-#include <rondo/net/tcp_option.hpp>
 
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <fstream>
 #include <memory>
 #include <string_view>
 
@@ -21,7 +20,6 @@ struct failure {
 
     [[nodiscard]] bool is_local() const { return verb == "bind" || verb == "listen"; }
     [[nodiscard]] bool is_connect() const { return verb == "connect"; }
-    [[nodiscard]] bool is_membership() const { return verb == "join" || verb == "leave"; }
     // The verbs of established streams are never refused.
     [[nodiscard]] bool is_datagram() const {
         return verb == "send_to" || verb == "recv_from" || verb == "send" || verb == "recv";
@@ -62,17 +60,11 @@ std::string hint_refused(const failure& failed) {
 }
 
 std::string hint_in_use(const failure& failed) {
-    if (failed.is_membership()) {
-        return "this socket is in the group already";
-    }
     return failed.is_connect() ? "no free local port to this peer; see ss -tan"
                                : "another socket has this address; see ss -tulnp";
 }
 
 std::string hint_address(const failure& failed) {
-    if (failed.is_membership()) {
-        return "this socket is not in the group";
-    }
     if (failed.is_connect()) {
         const bool is_v4 = failed.where != nullptr && failed.where->address().is_v4();
         return fmt::format("no local {} address to connect from, see ip {} addr; or no local port "
@@ -80,25 +72,6 @@ std::string hint_address(const failure& failed) {
                            is_v4 ? "IPv4" : "IPv6", is_v4 ? "-4" : "-6");
     }
     return "no interface here has this address; see ip address";
-}
-
-/// The line of a file below /proc/sys/net/ipv4; empty where it cannot be read.
-std::string sysctl(const char* name) {
-    std::ifstream file(std::string("/proc/sys/net/ipv4/") + name);
-    std::string line;
-    std::getline(file, line);
-    return line;
-}
-
-std::string hint_congestion(int error) {
-    if (error == ENOENT) {
-        return "the kernel has no such algorithm; there are: " +
-               sysctl("tcp_available_congestion_control");
-    }
-    if (error == EPERM) {
-        return "without CAP_NET_ADMIN there are: " + sysctl("tcp_allowed_congestion_control");
-    }
-    return {};
 }
 
 std::string hint_invalid(const failure& failed) {
@@ -143,7 +116,6 @@ std::string hint_for_unix(const failure& failed, const unix_address& where) {
 
 /// What to check; empty where there is nothing to add to the system's own message.
 std::string hint_for(const failure& failed) {
-    if (failed.verb == congestion_control::title) return hint_congestion(failed.error);
     if (failed.verb == "sock_diag" && failed.error == ENOENT) {
         return "the kernel lists no such sockets; see modprobe tcp_diag udp_diag";
     }
@@ -172,9 +144,6 @@ std::string hint_for(const failure& failed) {
                        ? "longer than a datagram can be: 65507 bytes over IPv4, and less where it "
                          "may not be fragmented"
                        : "longer than a datagram can be; see send_buffer";
-        case ENODEV:
-            return failed.is_membership() ? "no interface for it; see ip link and ip route"
-                                          : std::string();
         case EINVAL: return hint_invalid(failed);
         case ETOOMANYREFS: return "too many descriptors are on their way; see ulimit -n";
         default: return {};
@@ -245,6 +214,7 @@ std::string socket_error::text() const {
     }
     const failure failed{verb_, code().value(), ip};
     std::string hint = local != nullptr ? hint_for_unix(failed, *local) : std::string();
+    if (hint.empty()) hint = detail::option_hint(failed.verb, failed.error);
     if (hint.empty()) hint = hint_for(failed);
     if (!hint.empty()) {
         result += fmt::format(" ({})", hint);

@@ -105,6 +105,19 @@ TEST_CASE("a value no socket can take is refused with its range", "[net][socket_
     CHECK(refusal([] { rondo::linger(-1s); }) == "linger -1 is not between 0 and 65535");
 }
 
+TEST_CASE("linger has a plain name beside the struct of the system's header",
+          "[net][socket_option]") {
+    using namespace rondo;
+    const unique_fd fd = plain_socket();
+    REQUIRE_FALSE(set_option(fd.get(), linger_time(3s)));
+    CHECK(get_option<linger_time>(fd.get()) == rondo::linger(3s));
+    using rondo::linger;
+    REQUIRE_FALSE(set_option(fd.get(), linger(4s)));
+    CHECK(get_option<linger>(fd.get()).time() == 4s);
+    const struct ::linger wire = {1, 5};
+    CHECK(wire.l_linger == 5);
+}
+
 TEST_CASE("the largest linger time the kernel documents is taken", "[net][socket_option]") {
     const unique_fd fd = plain_socket();
     REQUIRE_FALSE(set_option(fd.get(), rondo::linger(65535s)));

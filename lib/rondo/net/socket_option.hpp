@@ -94,6 +94,9 @@ struct allow_broadcast {
 /// What close does with data not yet sent (SO_LINGER, socket(7)). Without a time, the default, the
 /// kernel goes on sending in the background. With 0 s what is unsent is dropped and the peer gets
 /// a reset. With more, close(2) waits up to that long, and so does the thread that calls it.
+///
+/// <sys/socket.h> has a struct of this name. Where `using namespace rondo` makes the plain word
+/// ambiguous, `using rondo::linger;` in the function settles it, or linger_time is written.
 class linger {
 public:
     static constexpr const char* title = "linger";
@@ -114,6 +117,9 @@ public:
 private:
     std::optional<std::chrono::seconds> time_;
 };
+
+/// The same by a name that nothing else has.
+using linger_time = linger;
 
 /// Room for what arrives and was not yet received, in bytes (SO_RCVBUF, socket(7)): fixed then,
 /// where TCP would otherwise adapt it. Linux doubles what it is given, for bookkeeping of its own,

@@ -4,6 +4,8 @@
 //     redis-server --port 6379                                    the database
 //     ./samples/run redis_ping                                    localhost:6379
 //     ./samples/run redis_ping localhost:6379 colour "light blue"
+#include "printable.hpp"
+
 #include <rondo/rondo.hpp>
 
 #include <CLI/CLI.hpp>
@@ -69,7 +71,7 @@ void print(std::string_view command, const redisReply& reply) {
     if (reply.type == REDIS_REPLY_NIL) {
         fmt::print("{} -> nothing\n", command);
     } else {
-        fmt::print("{} -> {}\n", command, std::string_view(reply.str, reply.len));
+        fmt::print("{} -> {}\n", command, printable(std::string_view(reply.str, reply.len)));
     }
 }
 

@@ -6,6 +6,8 @@
 // TCP carries a stream of bytes and knows no messages. So the next one is sent after the answer to
 // the last has come, and what came in one piece is taken for an answer; echo_client does without
 // that.
+#include "printable.hpp"
+
 #include <rondo/rondo.hpp>
 
 #include <CLI/CLI.hpp>
@@ -24,7 +26,7 @@ rondo::task<> talk(std::string where, std::vector<std::string> messages) {
         co_await server.send(message);
         auto answer = co_await server.recv();
         if (!answer) throw std::runtime_error("the server closed the connection too early");
-        fmt::print("Received: {}\n", answer.text());
+        fmt::print("Received: {}\n", printable(answer.text()));
         std::fflush(stdout);
     }
     // 3. Close.

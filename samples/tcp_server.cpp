@@ -6,6 +6,8 @@
 //
 // It prints each step, and answers whatever it receives. One client at a time: the next one waits
 // in the backlog. echo_server serves all at once.
+#include "printable.hpp"
+
 #include <rondo/rondo.hpp>
 
 #include <CLI/CLI.hpp>
@@ -15,11 +17,6 @@ template <typename... Values>
 void print_line(fmt::format_string<Values...> format, Values&&... values) {
     fmt::print("{}\n", fmt::format(format, std::forward<Values>(values)...));
     std::fflush(stdout);  // at once, into a pipe as well
-}
-
-std::string without_line_end(std::string_view text) {
-    while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
-    return std::string(text);
 }
 
 void print_origin(const rondo::tcp_socket& client) {
@@ -36,7 +33,7 @@ rondo::task<> talk(rondo::tcp_socket& client) {
     print_origin(client);
     // 5. Receive and send, until the client has ended its stream.
     while (auto data = co_await client.recv()) {
-        print_line("Received: {}", without_line_end(data.text()));
+        print_line("Received: {}", printable(data.text()));
         co_await client.send("Hello from server!");
     }
 }

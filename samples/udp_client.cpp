@@ -8,6 +8,8 @@
 // own: that is its id, and any server sends it back, because it answers to where the request came
 // from. An answer that comes late or twice finds nobody there. A connected socket also tells
 // "nobody is there" (ECONNREFUSED) from "lost".
+#include "printable.hpp"
+
 #include <rondo/rondo.hpp>
 
 #include <CLI/CLI.hpp>
@@ -19,11 +21,6 @@
 using namespace std::chrono_literals;
 
 constexpr auto first_delay = 100ms;  // doubled for each try
-
-std::string_view without_line_end(std::string_view text) {
-    while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
-    return text;
-}
 
 // There is no way to this address from here, as to an IPv6 one where IPv6 is off.
 bool has_no_way(const std::error_code& error) {
@@ -92,7 +89,7 @@ rondo::task<> talk(std::string where, int tries, std::vector<std::string> messag
         fmt::print("Sending: {}\n", each);
         std::fflush(stdout);
         const std::string answer = co_await server.ask(each);
-        fmt::print("Received: {}\n", without_line_end(answer));
+        fmt::print("Received: {}\n", printable(answer));
         std::fflush(stdout);
     }
 }

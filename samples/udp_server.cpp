@@ -6,6 +6,8 @@
 //
 // There are no connections: no listen, no accept, and one socket talks with everybody. Each
 // datagram arrives whole or not at all, and nobody is told which.
+#include "printable.hpp"
+
 #include <rondo/rondo.hpp>
 
 #include <CLI/CLI.hpp>
@@ -17,18 +19,13 @@ void print_line(fmt::format_string<Values...> format, Values&&... values) {
     std::fflush(stdout);  // at once, into a pipe as well
 }
 
-std::string_view without_line_end(std::string_view text) {
-    while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
-    return text;
-}
-
 rondo::task<> answer_all(rondo::udp_socket& socket) {
     for (;;) {
         // 3. Receive. The datagram is on lease: its buffer goes back when `data` ends.
         const rondo::datagram data = co_await socket.recv_from();
         const rondo::endpoint from = data.from();
         print_line("Received {} bytes from ('{}', {})", data.size(), from.address(), from.port());
-        print_line("Data: {}", without_line_end(data.text()));
+        print_line("Data: {}", printable(data.text()));
         try {
             // 4. Send. A failure concerns this client alone.
             co_await socket.send_to("Hello from UDP server!", from);

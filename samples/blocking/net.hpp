@@ -332,11 +332,23 @@ inline void print_line(std::string_view begin, std::string_view rest = {}) {
     std::fflush(stdout);
 }
 
-/// For text that is printed as a line: nc sends its line ends along.
-inline std::string_view without_line_end(std::string_view text) {
-    if (text.ends_with('\n')) text.remove_suffix(1);
-    if (text.ends_with('\r')) text.remove_suffix(1);
-    return text;
+/// What came from the network, as a line that is fit for a terminal: nc sends its line ends along,
+/// and control bytes, which would act on the terminal, are written as \x1b is.
+inline std::string printable(std::string_view text) {
+    while (text.ends_with('\n') || text.ends_with('\r')) text.remove_suffix(1);
+    constexpr const char* digits = "0123456789abcdef";
+    std::string shown;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if ((byte < 0x20 && c != '\t') || byte == 0x7f) {
+            shown += "\\x";
+            shown += digits[byte >> 4];
+            shown += digits[byte & 15];
+        } else {
+            shown += c;
+        }
+    }
+    return shown;
 }
 
 /// HOST:PORT as it was given, with the port that stands for 0.

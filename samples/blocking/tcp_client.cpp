@@ -47,7 +47,7 @@ void run(const std::string& where, std::vector<std::string> messages) {
     for (const std::string& each : messages) {
         if (each.empty()) continue;    // no bytes, no answer
         send_all(server.get(), each);  // 3. Send and receive.
-        net::print_line("Received: ", net::without_line_end(receive(server.get())));
+        net::print_line("Received: ", net::printable(receive(server.get())));
     }
     server = {};  // 4. Close.
     net::print_line("Connection closed");

@@ -53,7 +53,7 @@ void talk(int client) {
         if (n < 0) std::fprintf(stderr, "recv: %s\n", std::strerror(errno));
         if (n <= 0) return;
         const std::string_view received(buffer.data(), static_cast<std::size_t>(n));
-        net::print_line("Received: ", net::without_line_end(received));
+        net::print_line("Received: ", net::printable(received));
         if (!send_all(client, answer)) {
             std::fprintf(stderr, "send: %s\n", std::strerror(errno));
             return;

@@ -107,7 +107,7 @@ void run(const std::string& where, int most_tries, std::vector<std::string> mess
     requester server(where, most_tries);
     for (const std::string& each : messages) {
         net::print_line("Sending: ", each);
-        net::print_line("Received: ", net::without_line_end(server.ask(each)));
+        net::print_line("Received: ", net::printable(server.ask(each)));
     }
 }
 

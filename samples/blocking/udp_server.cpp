@@ -36,7 +36,7 @@ void answer_one(int socket, std::string& buffer) {
     if (n < 0) net::fail("recvfrom");
     const std::string_view data(buffer.data(), static_cast<std::size_t>(n));
     net::print_line("Received " + std::to_string(n) + " bytes from ", net::to_pair(from));
-    net::print_line("Data: ", net::without_line_end(data));
+    net::print_line("Data: ", net::printable(data));
     // 4. Send. A failure concerns this client alone.
     if (::sendto(socket, answer.data(), answer.size(), 0, from.data(), from.size) < 0) {
         std::fprintf(stderr, "sendto %s: %s\n", net::to_string(from).c_str(), std::strerror(errno));

@@ -7,6 +7,7 @@
 #include <support/temporary_folder.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <signal.h>
 
@@ -140,6 +141,29 @@ TEST_CASE("the TCP samples and their blocking twins answer each other", "[sample
           "Connecting to " + where + "\nReceived: Hello from server!\nConnection closed\n");
     other.signal(SIGINT);
     CHECK(other.finish().exit_code == 0);
+}
+
+TEST_CASE("the TCP samples show control bytes as text, which would act on the terminal",
+          "[samples]") {
+    const std::string twin = GENERATE("", "blocking/");
+    const std::string sent = "a\x1b[2J\r\tb\x7f";
+    const std::string shown = "Received: a\\x1b[2J\\x0d\tb\\x7f";
+    program server({sample((twin + "tcp_server").c_str()), "127.0.0.1:0"});
+    const std::string line = server.read_line();
+    const std::string where = line.substr(line.rfind(' ') + 1);
+    CHECK(run_program({sample("tcp_client"), where, sent}).exit_code == 0);
+    CHECK(server.read_line() == "Waiting for a connection...");
+    CHECK(server.read_line().starts_with("Connection from ("));
+    CHECK(server.read_line() == shown);
+    server.signal(SIGINT);
+    CHECK(server.finish().exit_code == 0);
+
+    program echo({sample("echo_server"), "127.0.0.1:0"});
+    const std::string listening = echo.read_line();
+    const std::string at = listening.substr(listening.rfind(' ') + 1);
+    const outcome talked = run_program({sample((twin + "tcp_client").c_str()), at, sent});
+    CHECK(talked.out == "Connecting to " + at + "\n" + shown + "\nConnection closed\n");
+    CHECK(talked.exit_code == 0);
 }
 
 TEST_CASE("tcp_client says what to check when nobody listens", "[samples]") {

@@ -102,6 +102,21 @@ TEST_CASE("the first UDP server prints its steps and answers", "[samples]") {
     CHECK(ended.err.empty());
 }
 
+TEST_CASE("the UDP samples show control bytes as text, which would act on the terminal",
+          "[samples]") {
+    const std::string twin = GENERATE("", "blocking/");
+    const std::string sent = "a\x1b[2J\tb\x7f";
+    const std::string shown = "a\\x1b[2J\tb\\x7f";
+    udp_server server(twin + "udp_server");
+    raw_udp peer;
+    peer.send_to(sent, server.address());
+    CHECK(server.process.read_line().starts_with("Received 8 bytes from ('127.0.0.1', "));
+    CHECK(server.process.read_line() == "Data: " + shown);
+    sample_server echo("udp_echo_server");
+    const outcome talked = run_program({sample(twin + "udp_client"), echo.where, sent});
+    CHECK(talked.out.ends_with("\nReceived: " + shown + "\n"));
+}
+
 TEST_CASE("the first UDP programs answer their twins by hand", "[samples]") {
     const std::string client = GENERATE("udp_client", "blocking/udp_client");
     udp_server server(client == "udp_client" ? "blocking/udp_server" : "udp_server");

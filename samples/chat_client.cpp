@@ -7,9 +7,9 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include <fcntl.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 
 namespace {
@@ -22,17 +22,27 @@ rondo::task<> show_lines(rondo::tcp_socket& server) {
     }
 }
 
+// Empty at its end.
+std::string read_input() {
+    std::string typed(4096, '\0');
+    const ssize_t size = ::read(STDIN_FILENO, typed.data(), typed.size());
+    if (size < 0) throw std::system_error(errno, std::generic_category(), "standard input");
+    typed.resize(static_cast<std::size_t>(size));
+    return typed;
+}
+
 rondo::task<> send_input(rondo::tcp_socket& server) {
-    std::array<std::byte, 4096> buffer;
     for (;;) {
-        // A read that waits would keep everything else from running.
         co_await rondo::readable(STDIN_FILENO);
-        const ssize_t size = ::read(STDIN_FILENO, buffer.data(), buffer.size());
-        if (size < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-        if (size < 0) throw std::system_error(errno, std::generic_category(), "standard input");
-        if (size == 0) break;
-        const auto typed = std::span(buffer).first(static_cast<std::size_t>(size));
-        const auto sent = co_await rondo::as_result(server.send(typed));
+        // A read may wait even so, as where another program took the bytes first (select(2), BUGS).
+        // On a helper thread it does not keep what others say from being shown.
+        auto typed = co_await rondo::as_result(rondo::blocking(read_input));
+        const std::error_code failed = typed.error();
+        if (failed == std::errc::resource_unavailable_try_again) continue;
+        if (failed == std::errc::interrupted) continue;
+        const std::string& text = typed.value();  // throws any other error
+        if (text.empty()) break;
+        const auto sent = co_await rondo::as_result(server.send(text));
         // The server has gone: its last words are still to be shown, and then why.
         if (sent.error() && sent.error() != std::errc::operation_canceled) co_return;
     }
@@ -57,10 +67,7 @@ int main(int argc, char** argv) {
     app.add_option("HOST:PORT", where, "the server")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
 
-    try {
-        rondo::run(chat(where));
-    } catch (const std::exception& failure) {
-        fmt::print(stderr, "chat_client: {}\n", failure.what());
-        return 1;
-    }
+    // Where standard input is closed, something else would come to be it.
+    if (::fcntl(STDIN_FILENO, F_GETFD) < 0) ::open("/dev/null", O_RDONLY);
+    return rondo::run_main(chat(where));
 }

@@ -8,6 +8,9 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <iostream>
 #include <stdexcept>
@@ -39,15 +42,23 @@ rondo::task<rondo::stream_socket> connect(std::string where) {
     co_return server;
 }
 
+// With its end, which the last line may not have; empty when there is none any more.
+std::string next_line() {
+    std::string line;
+    if (std::getline(std::cin, line) && !std::cin.eof()) line += '\n';
+    return line;
+}
+
 rondo::task<> talk(std::string where, std::vector<std::string> messages) {
     rondo::stream_socket server = co_await connect(where);
     for (std::string& message : messages) {
         message += '\n';
         co_await round_trip(server, message);
     }
-    std::string line;
-    while (messages.empty() && std::getline(std::cin, line)) {
-        if (!std::cin.eof()) line += '\n';  // the last line may have none
+    while (messages.empty()) {
+        // On a helper thread: while it waits for somebody to type, Ctrl-C is to be heard.
+        const std::string line = co_await rondo::blocking(next_line);
+        if (line.empty()) break;
         co_await round_trip(server, line);
     }
 }
@@ -61,11 +72,9 @@ int main(int argc, char** argv) {
     app.add_option("MESSAGE", messages, "what to send");
     CLI11_PARSE(app, argc, argv);
 
-    // run() leaves signals alone: Ctrl-C ends the program at once, also while it waits for a line.
-    try {
-        rondo::run(talk(where, messages));
-    } catch (const std::exception& failure) {
-        fmt::print(stderr, "echo_client: {}\n", failure.what());
-        return 1;
-    }
+    // Where standard input is closed, something else would come to be it.
+    if (::fcntl(STDIN_FILENO, F_GETFD) < 0) ::open("/dev/null", O_RDONLY);
+    // A helper thread that still waits in it does not keep stdio's lock when the program ends.
+    std::ios::sync_with_stdio(false);
+    return rondo::run_main(talk(where, messages));
 }

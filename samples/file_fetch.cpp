@@ -148,7 +148,12 @@ int main(int argc, char** argv) {
     try {
         if (name.find('\n') != std::string::npos) throw failure("a name has one line");
         if (fs::exists(output)) throw failure(output + " is there already");
-        if (!rondo::run(fetch(where, name, part))) {
+        const auto verified = rondo::run(rondo::until_interrupted(fetch(where, name, part)));
+        if (!verified) {
+            throw failure(fmt::format("interrupted; {} keeps what has come: the same command "
+                                      "fetches the rest", part));
+        }
+        if (!*verified) {
             fs::remove(part);
             throw failure("the checksum is wrong: the file has changed meanwhile, or what was kept "
                           "was of another one; fetch it again from the start");

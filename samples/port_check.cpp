@@ -19,7 +19,7 @@ using seconds = std::chrono::duration<double>;
 struct port {
     std::string name;
     bool open = false;
-    std::string verdict;
+    std::string verdict = "not known: interrupted";
 };
 
 // The classic errors of connect(2), and those that come before it.
@@ -79,12 +79,9 @@ int main(int argc, char** argv) {
 
     std::vector<port> ports;
     for (const std::string& name : names) ports.emplace_back().name = name;
-    try {
-        rondo::run(check_all(ports, seconds(patience)));
-    } catch (const std::exception& failure) {
-        fmt::print(stderr, "port_check: {}\n", failure.what());
-        return 1;
-    }
+    // After Ctrl-C what has been found out until then is still told.
+    const int failed = rondo::run_main(check_all(ports, seconds(patience)));
+    if (failed != 0) return failed;
     bool all_open = true;
     for (const port& one : ports) {
         fmt::print("{}: {}\n", one.name, one.verdict);

@@ -95,10 +95,5 @@ int main(int argc, char** argv) {
     app.add_option("VALUE", value, "what to store")->capture_default_str();
     CLI11_PARSE(app, argc, argv);
 
-    try {
-        rondo::run(rondo::with_timeout(10s, talk(where, key, value)));
-    } catch (const std::exception& failure) {
-        fmt::print(stderr, "redis_ping: {}\n", failure.what());
-        return 1;
-    }
+    return rondo::run_main(rondo::with_timeout(10s, talk(where, key, value)));
 }

@@ -32,7 +32,9 @@ rondo::task<> look_up(lookup& one, rondo::resolve_options options) {
         } else {
             one.found = co_await rondo::resolve(one.name, 0, options);
         }
+        one.failure.clear();
     } catch (const std::system_error& failed) {
+        if (failed.code() == std::errc::operation_canceled) throw;
         one.failure = failed.what();
     }
     const std::chrono::duration<double, std::milli> taken =
@@ -76,13 +78,13 @@ int main(int argc, char** argv) {
     if (version == 4) options.version = rondo::ip_version::v4;
     if (version == 6) options.version = rondo::ip_version::v6;
     std::vector<lookup> all;
-    for (const std::string& name : names) all.emplace_back().name = name;
-    try {
-        rondo::run(look_up_all(all, options));
-    } catch (const std::exception& failure) {
-        fmt::print(stderr, "resolve: {}\n", failure.what());
-        return 1;
+    for (const std::string& name : names) {
+        all.emplace_back().name = name;
+        all.back().failure = fmt::format("resolve \"{}\": interrupted", name);
     }
+    // After Ctrl-C what has been found until then is still told.
+    const int failed = rondo::run_main(look_up_all(all, options));
+    if (failed != 0) return failed;
     bool complete = true;
     for (const lookup& one : all) complete = print(one) && complete;
     return complete ? 0 : 1;

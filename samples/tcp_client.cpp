@@ -42,12 +42,5 @@ int main(int argc, char** argv) {
     app.add_option("MESSAGE", messages, "what to send");
     CLI11_PARSE(app, argc, argv);
 
-    // run() leaves signals alone: Ctrl-C ends the program at once.
-    try {
-        rondo::run(talk(where, messages));
-    } catch (const std::exception& failure) {
-        std::fflush(stdout);
-        fmt::print(stderr, "tcp_client: {}\n", failure.what());
-        return 1;
-    }
+    return rondo::run_main(talk(where, messages));
 }

@@ -105,10 +105,5 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(CLI::Range(1, 12));
     CLI11_PARSE(app, argc, argv);
-    try {
-        rondo::run(talk(where, tries, messages));
-    } catch (const std::exception& failure) {
-        fmt::print(stderr, "udp_client: {}\n", failure.what());
-        return 1;
-    }
+    return rondo::run_main(talk(where, tries, messages));
 }

@@ -114,6 +114,14 @@ std::string program::read_line() {
     }
 }
 
+bool program::wait_for_error(std::string_view text) {
+    while (outcome_.err.find(text) == std::string::npos) {
+        if (!err_) return false;
+        exchange();
+    }
+    return true;
+}
+
 void program::signal(int number) { check(::kill(process_, number) == 0, "kill"); }
 
 void program::stop() {

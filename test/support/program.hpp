@@ -32,6 +32,8 @@ public:
     void write(std::string_view input) { unwritten_ += input; }
     /// The next line of its standard output, without the end.
     std::string read_line();
+    /// Waits until its errors hold `text`; false where they end without.
+    bool wait_for_error(std::string_view text);
     void signal(int number);
     pid_t id() const { return process_; }
     /// Stops it; it has stopped on return. Signals wait for SIGCONT then.

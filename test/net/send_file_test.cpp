@@ -211,6 +211,33 @@ TEST_CASE("send_file to a peer that is gone throws, without a signal", "[net][se
     });
 }
 
+TEST_CASE("send_file reads and sends what sendfile(2) refuses", "[net][send_file]") {
+    struct part {
+        const char* path;
+        std::uint64_t offset;
+        std::size_t count;
+    };
+    const part parts[] = {{"/proc/self/cmdline", 0, to_end_of_file},
+                          {"/proc/self/auxv", 8, to_end_of_file},
+                          {"/proc/self/auxv", 0, 24},
+                          {"/proc/kallsyms", 1000, 100'000}};
+    for (const part& each : parts) {
+        INFO(each.path);
+        std::string expected(std::min<std::size_t>(each.count, 200'000), '\0');
+        std::ifstream direct(each.path, std::ios::binary);
+        direct.ignore(static_cast<std::streamsize>(each.offset));
+        direct.read(expected.data(), static_cast<std::streamsize>(expected.size()));
+        expected.resize(static_cast<std::size_t>(direct.gcount()));
+        test::run([&]() -> task<> {
+            tcp_pair pair = co_await narrow_pair();
+            file source = co_await file::open(each.path);
+            const received got = co_await send_part(pair, source, each.offset, each.count);
+            CHECK(got.text == expected);
+            CHECK(got.sent == expected.size());
+        });
+    }
+}
+
 TEST_CASE("send_file of what is no file throws a file_error", "[net][send_file]") {
     const scratch_directory directory;
     test::run([&]() -> task<> {

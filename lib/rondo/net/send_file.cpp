@@ -11,12 +11,14 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <ctime>
 #include <utility>
@@ -126,6 +128,17 @@ std::size_t send_file_operation::in_memory(std::size_t wanted) noexcept {
     return static_cast<std::size_t>(std::min<std::uint64_t>(wanted, there_until_ - begin));
 }
 
+/// As sendfile(2), through memory. What the socket has no room for is read again.
+std::ptrdiff_t send_file_operation::copy_some(std::size_t count) noexcept {
+    std::array<std::byte, 16384> memory;
+    const ::ssize_t n = ::pread(file_->descriptor.get(), memory.data(),
+                                std::min(count, memory.size()),
+                                static_cast<::off_t>(offset_ + sent_));
+    if (n <= 0) return n;
+    return ::send(state_->descriptor(), memory.data(), static_cast<std::size_t>(n),
+                  MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /// Sends until something has to be waited for, and says what.
 send_file_operation::step send_file_operation::send_some() noexcept {
     pipe_signal_withheld quietly;
@@ -139,10 +152,12 @@ send_file_operation::step send_file_operation::send_some() noexcept {
         }
         auto at = static_cast<::off_t>(offset_ + sent_);
         const ::ssize_t sent =
-            quietly.send(state_->descriptor(), file_->descriptor.get(), at, count);
+            copies_ ? copy_some(count)
+                    : quietly.send(state_->descriptor(), file_->descriptor.get(), at, count);
         if (sent < 0) {
             if (errno == EINTR) continue;
             if (errno == EAGAIN) return step::room;
+            if (errno == EINVAL && !std::exchange(copies_, true)) continue;
             error_ = errno;
             return step::end;
         }

@@ -21,7 +21,8 @@ namespace detail {
 struct open_file;
 
 /// The bytes go by sendfile(2), a plain call: what is in memory is handed to the socket at once,
-/// and the engine waits for what is not there: room in the socket, or the disk.
+/// and the engine waits for what is not there: room in the socket, or the disk. Files it refuses,
+/// as many in /proc, are read and sent.
 class send_file_operation final : public operation {
 public:
     send_file_operation(receive_state& state, open_file& source, std::uint64_t offset,
@@ -52,6 +53,7 @@ private:
     step send_some() noexcept;
     bool ended_without_room() const noexcept;
     bool read_byte() noexcept;
+    std::ptrdiff_t copy_some(std::size_t count) noexcept;
     std::size_t in_memory(std::size_t wanted) noexcept;
     bool is_there(std::uint64_t end) noexcept;
     void leave() noexcept;
@@ -67,6 +69,7 @@ private:
     int error_ = 0;
     step step_ = step::room;
     bool entered_ = false;
+    bool copies_ = false;  // sendfile(2) has refused the file
     std::byte last_{};  // of what is read from the disk, or the one that is sent
 };
 

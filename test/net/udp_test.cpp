@@ -204,6 +204,36 @@ TEST_CASE("the first send gives a socket its port", "[net][udp]") {
     });
 }
 
+TEST_CASE("more buffers than the kernel takes at once make one datagram, too", "[net][udp]") {
+    test::run([]() -> task<> {
+        udp_socket receiver = udp_socket::bind(endpoint(ip_address::v4_loopback(), 0));
+        udp_socket sender = udp_socket::bind(endpoint(ip_address::v4_loopback(), 0));
+        const endpoint to = receiver.local_endpoint();
+        std::string text = pattern(9000);
+        std::string buffer(10'000, '\0');
+        for (const std::size_t count : {1023u, 1024u, 1025u, 3000u}) {
+            std::vector<const_buffer> parts;
+            for (std::size_t i = 0; i < count; ++i) {
+                parts.push_back(std::string_view(text).substr(i * 3, 3));
+            }
+            co_await sender.send_to(std::span<const const_buffer>(parts), to);
+            const auto got = co_await receiver.recv_from(writable(buffer));
+            CHECK(got.true_size == 3 * count);
+            CHECK(buffer.substr(0, got.size) == text.substr(0, 3 * count));
+        }
+        // The size alone is an error, and said to be one.
+        std::vector<const_buffer> many(70'000, const_buffer(std::string_view("x")));
+        std::string refusal;
+        try {
+            co_await sender.send_to(std::span<const const_buffer>(many), to);
+        } catch (const socket_error& error) {
+            CHECK(error.code() == std::errc::message_size);
+            refusal = error.what();
+        }
+        CHECK(refusal.find("longer than a datagram can be") != std::string::npos);
+    });
+}
+
 TEST_CASE("several buffers make one datagram", "[net][udp]") {
     test::run([]() -> task<> {
         udp_socket socket = udp_socket::bind(any_v4);

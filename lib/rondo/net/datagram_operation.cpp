@@ -154,6 +154,8 @@ void send_datagram_base::end() noexcept {
 
 namespace {
 
+constexpr std::size_t most_parts = 1024;  // IOV_MAX of the kernel
+
 std::int32_t result_of(ssize_t returned) noexcept {
     return returned < 0 ? -errno : static_cast<std::int32_t>(returned);
 }
@@ -177,13 +179,20 @@ void send_single::prepare_send(io_uring_sqe& entry) noexcept {
     entry.msg_flags = MSG_NOSIGNAL | MSG_DONTWAIT;
 }
 
+// More than the kernel takes in one call would be an EMSGSIZE, whatever their size.
 send_gathered::send_gathered(datagram_state& state, std::span<const const_buffer> buffers)
-    : send_datagram_base(state), count_(buffers.size()) {
+    : send_datagram_base(state), count_(std::min(buffers.size(), most_parts)) {
     if (count_ > few) many_.resize(count_);
     iovec* part = count_ > few ? many_.data() : few_.data();
-    for (const const_buffer& each : buffers) {
+    const std::size_t referred = buffers.size() > most_parts ? most_parts - 1 : count_;
+    for (const const_buffer& each : buffers.first(referred)) {
         *part++ = {const_cast<std::byte*>(each.data()), each.size()};
     }
+    if (referred == count_) return;
+    for (const const_buffer& each : buffers.subspan(referred)) {
+        rest_.insert(rest_.end(), each.data(), each.data() + each.size());
+    }
+    *part = {rest_.data(), rest_.size()};
 }
 
 void send_gathered::fill_message() noexcept {

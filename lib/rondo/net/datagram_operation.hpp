@@ -243,7 +243,8 @@ private:
     void prepare_send(io_uring_sqe& entry) noexcept override;
 
     std::array<iovec, few> few_;
-    std::vector<iovec> many_;  // where there are more than a few
+    std::vector<iovec> many_;      // where there are more than a few
+    std::vector<std::byte> rest_;  // copied, where there are more than the kernel takes
     std::size_t count_;
     msghdr message_;
 };

@@ -86,7 +86,7 @@ public:
                                                                     const Address& to) noexcept {
         return {*state_, data, to};
     }
-    /// Several buffers as one datagram.
+    /// Several buffers as one datagram; those past 1023 are copied, as the kernel takes no more.
     detail::send_to_operation<Address, detail::send_gathered> send_to(
         std::span<const const_buffer> buffers, const Address& to) {
         return {*state_, buffers, to};

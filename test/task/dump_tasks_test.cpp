@@ -95,12 +95,14 @@ TEST_CASE("dump_tasks forgets a task that has ended", "[task][dump_tasks]") {
 
 TEST_CASE("dump_tasks names the peer of a receive inside a deadline", "[task][dump_tasks][tcp]") {
     std::string peer;
+    std::string line;
     const std::string text =
-        rondo::test::run([](std::string* name) -> rondo::task<std::string> {
+        rondo::test::run([&line](std::string* name) -> rondo::task<std::string> {
             auto pair = co_await rondo::test::connected_pair();
             *name = pair.a.remote_endpoint().to_string();
             auto body = [&](rondo::task_group& group) -> rondo::task<std::string> {
                 group.spawn([&]() -> rondo::task<> {
+                    line = __FILE__ + line_of(std::source_location::current(), 1);
                     co_await rondo::with_timeout(1h, pair.a.recv());
                 });
                 co_await rondo::yield();
@@ -112,6 +114,10 @@ TEST_CASE("dump_tasks names the peer of a receive inside a deadline", "[task][du
         }, &peer);
     CAPTURE(text);
     CHECK_THAT(text, ContainsSubstring("recv from " + peer));
+    CHECK_THAT(text, ContainsSubstring(line));
+    // The line of the program leads there, no line of the library.
+    CHECK_THAT(text, !ContainsSubstring("awaitable.hpp"));
+    CHECK_THAT(text, !ContainsSubstring("with_timeout.hpp"));
 }
 
 TEST_CASE("dump_tasks shows the children below the task that joins them", "[task][dump_tasks]") {

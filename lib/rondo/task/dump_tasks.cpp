@@ -103,10 +103,6 @@ std::vector<std::source_location> trace(const context& task) {
     for (const await_site* site = task.innermost(); site != nullptr; site = site->outer()) {
         add(site->place());
     }
-    // A task of the library alone: better its own line than none.
-    if (places.empty() && task.waiting() != nullptr && task.waits_at().line() != 0) {
-        places.push_back(task.waits_at());
-    }
     return places;
 }
 
@@ -126,8 +122,14 @@ std::string state_of(const context& task) {
     return text;
 }
 
-void dump(const context& task, std::size_t depth, std::string& text) {
-    const std::vector<std::source_location> places = trace(task);
+/// `led_here`: a line of the program stands above.
+void dump(const context& task, std::size_t depth, bool led_here, std::string& text) {
+    std::vector<std::source_location> places = trace(task);
+    led_here = led_here || !places.empty();
+    // A task of the library alone: better its own line than none.
+    if (!led_here && task.waiting() != nullptr && task.waits_at().line() != 0) {
+        places.push_back(task.waits_at());
+    }
     std::string name = task.name();
     if (name.empty()) {
         name = places.empty() ? "task" : detail::function_of(places.back().function_name());
@@ -138,14 +140,14 @@ void dump(const context& task, std::size_t depth, std::string& text) {
         fmt::format_to(out, "{:{}}{} at {}:{}\n", "", depth * 2 + 4,
                        detail::function_of(place.function_name()), place.file_name(), place.line());
     }
-    task.each_child([&](const context& child) { dump(child, depth + 1, text); });
+    task.each_child([&](const context& child) { dump(child, depth + 1, led_here, text); });
 }
 
 }  // namespace
 
 std::string dump_tasks(const event_loop& loop) {
     std::string text;
-    loop.each_root([&](const context& root) { dump(root, 0, text); });
+    loop.each_root([&](const context& root) { dump(root, 0, false, text); });
     return text;
 }
 

@@ -16,8 +16,8 @@ class event_loop;
 /// First its name (context::set_name(), else the function it began with), what it waits for and
 /// since when, as exact as the kernel's coarse clock (some milliseconds); then function, file and
 /// line of the co_await, and of those that led there, innermost first. Lines in the library itself
-/// are left out. To be called on the loop's thread, between tasks or by one; a task that runs or is
-/// ready is said to be so.
+/// are left out, unless a task and those above it have no others. To be called on the loop's
+/// thread, between tasks or by one; a task that runs or is ready is said to be so.
 std::string dump_tasks(const event_loop& loop);
 
 namespace detail {

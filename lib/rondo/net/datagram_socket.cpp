@@ -19,11 +19,7 @@ owned_datagram_state take_datagram_descriptor(unique_fd descriptor, std::size_t 
     return made;
 }
 
-// A parameter would live as long as the frame, beyond the end of a task that is kept.
-task<> close_datagrams(owned_datagram_state state) {
-    const owned_datagram_state closing(std::move(state));
-    co_await quiesce(*closing);
-}
+task<> close_datagrams(owned_datagram_state state) { return close_quiet(std::move(state)); }
 
 task<released_datagrams> release_datagrams(owned_datagram_state state) {
     co_await quiesce(*state);

@@ -5,6 +5,7 @@
 #include <rondo/task/task.hpp>
 
 #include <coroutine>
+#include <utility>
 
 namespace rondo::inline v0::detail {
 
@@ -47,6 +48,14 @@ task<> quiesce(State& state) {
         state.stop();
         co_await wait_quiet_operation<State>(state);
     }
+}
+
+/// Closes when all of that has ended. The state goes into a local of the body: a parameter lives as
+/// long as the frame, and so, where the task is kept, beyond the moment at which it completes.
+template <typename Owner>
+task<> close_quiet(Owner state) {
+    const Owner closing(std::move(state));
+    co_await quiesce(*closing);
 }
 
 }  // namespace rondo::inline v0::detail

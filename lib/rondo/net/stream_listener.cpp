@@ -12,11 +12,7 @@ namespace rondo::inline v0 {
 
 namespace detail {
 
-// A parameter would live as long as the frame, beyond the end of a task that is kept.
-task<> close_socket(owned_accept_state state) {
-    const owned_accept_state closing(std::move(state));
-    co_await quiesce(*closing);
-}
+task<> close_socket(owned_accept_state state) { return close_quiet(std::move(state)); }
 
 }  // namespace detail
 

@@ -12,12 +12,7 @@ namespace rondo::inline v0 {
 
 namespace detail {
 
-// Into a local of the body: a parameter lives as long as the frame, and so, where the task is kept,
-// beyond the moment at which it completes.
-task<> close_socket(owned_receive_state state) {
-    const owned_receive_state closing(std::move(state));
-    co_await quiesce(*closing);
-}
+task<> close_socket(owned_receive_state state) { return close_quiet(std::move(state)); }
 
 task<released_socket> release_socket(owned_receive_state state) {
     co_await quiesce(*state);

@@ -34,9 +34,7 @@ void bind_tcp(int descriptor, const endpoint& local) {
 task<> abort_connection(owned_receive_state state) {
     // Closing sends a reset then. It cannot fail on a socket, and closing is right in any case.
     std::ignore = linger(std::chrono::seconds(0)).apply(state->descriptor());
-    // A parameter would live as long as the frame, beyond the end of a task that is kept.
-    const owned_receive_state closing(std::move(state));
-    co_await quiesce(*closing);
+    co_await close_quiet(std::move(state));
 }
 
 }  // namespace detail

@@ -278,7 +278,8 @@ int main(int argc, char** argv) {
     CLI::App app("A chat: each line goes to all others. Ctrl-C says goodbye to all.");
     bool lines = true;
     app.add_flag("--lines", lines, "clients speak lines, as nc does (also without this)");
-    app.add_option("--limit", chosen.limit, "most clients at a time");
+    app.add_option("--limit", chosen.limit, "most clients at a time")
+        ->check(CLI::PositiveNumber);
     app.add_option("--patience", chosen.patience,
                    "seconds until a client that takes nothing, or has vanished, is gone")
         ->check(CLI::Range(4, 32767))

@@ -19,6 +19,8 @@ rondo::task<> echo(rondo::stream_socket peer) {
         co_await peer.send(data);
 }
 
+constexpr unsigned most_threads = 1024;
+
 struct settings {
     unsigned threads = 1;
     std::size_t limit = std::numeric_limits<std::size_t>::max();  // connections
@@ -92,9 +94,12 @@ int main(int argc, char** argv) {
     CLI::App app("Sends back what it receives, until Ctrl-C.");
     app.add_option("HOST:PORT", where, "where to listen; or unix:PATH")->capture_default_str();
     app.add_option("--threads", chosen.threads, "threads to serve on; 0: all processors")
+        ->check(CLI::Range(0u, most_threads))
         ->capture_default_str();
-    app.add_option("--limit", chosen.limit, "most connections at a time, on each thread");
-    app.add_option("--idle", idle, "seconds after which a silent or stuck client is gone");
+    app.add_option("--limit", chosen.limit, "most connections at a time, on each thread")
+        ->check(CLI::PositiveNumber);
+    app.add_option("--idle", idle, "seconds after which a silent or stuck client is gone")
+        ->check(CLI::NonNegativeNumber);
     app.add_flag("--stats", chosen.stats, "print counters at the end");
     app.footer("All options are for TCP.");
     CLI11_PARSE(app, argc, argv);

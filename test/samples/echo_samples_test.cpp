@@ -400,6 +400,21 @@ TEST_CASE("a name is refused where one listens, and asked for where one connects
                       " (no such service; see /etc/services, or give the port's number)");
 }
 
+TEST_CASE("an echo server refuses numbers that make no sense", "[samples]") {
+    const std::vector<std::vector<std::string>> table = {
+        {"--threads", "1000000"}, {"--threads", "1025"}, {"--threads", "-1"},
+        {"--threads", "4294967296"}, {"--idle", "-1"}, {"--limit", "-1"}};
+    for (const auto& numbers : table) {
+        CAPTURE(numbers);
+        const outcome refused = run_program({server, numbers[0], numbers[1], "127.0.0.1:0"});
+        CHECK(refused.exit_code >= 100);
+        CHECK(refused.out.empty());
+        CHECK(refused.err.starts_with(numbers[0] + ": "));
+    }
+    const outcome many = run_program({server, "--threads", "1025"});
+    CHECK(many.err.find("1024") != std::string::npos);  // what is allowed
+}
+
 TEST_CASE("a second echo server on a busy port says what to check", "[samples]") {
     const running_server first;
     check_refusal(run_program({server, first.where}),

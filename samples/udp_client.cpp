@@ -6,8 +6,14 @@
 // UDP promises nothing, so what TCP does stands here: a time-out, further tries with growing
 // delays, a way to tell an answer from a late one. Each request has a socket, and so a port, of its
 // own: that is its id, and any server sends it back, because it answers to where the request came
-// from. An answer that comes late or twice finds nobody there. A connected socket also tells
-// "nobody is there" (ECONNREFUSED) from "lost".
+// from. An answer that comes late or twice comes to a port where nobody waits for it. A connected
+// socket also tells "nobody is there" (ECONNREFUSED) from "lost".
+//
+// There is no room for an id in the datagrams themselves: they are text, and a plain server does
+// not send them back. So this works as far as ports do. Address translation gives each of ours one
+// of its own; but a relay that has a single socket towards the server mixes the answers up, and
+// only one more byte in request and answer could tell them apart. Where the protocol is yours, put
+// an id into both, as DNS does.
 #include "printable.hpp"
 
 #include <rondo/rondo.hpp>
@@ -15,12 +21,14 @@
 #include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
+#include <deque>
 #include <random>
 #include <stdexcept>
 
 using namespace std::chrono_literals;
 
-constexpr auto first_delay = 100ms;  // doubled for each try
+constexpr auto first_delay = 100ms;       // doubled for each try
+constexpr std::size_t most_sockets = 64;  // kept
 
 // There is no way to this address from here, as to an IPv6 one where IPv6 is off.
 bool has_no_way(const std::error_code& error) {
@@ -53,8 +61,11 @@ public:
 private:
     rondo::task<std::string> ask_at(rondo::endpoint server, const std::string& message) {
         const bool is_v4 = server.address().is_v4();
-        // 1. A socket for datagrams, 2. connected. That sends nothing.
-        rondo::udp_socket socket(is_v4 ? rondo::ip_version::v4 : rondo::ip_version::v6);
+        // 1. A socket for datagrams, 2. connected. That sends nothing. The last ones are kept for a
+        // while, or a new one might get a port to which an answer is still on its way.
+        if (sockets_.size() == most_sockets) sockets_.pop_front();
+        rondo::udp_socket& socket =
+            sockets_.emplace_back(is_v4 ? rondo::ip_version::v4 : rondo::ip_version::v6);
         socket.connect(server);
         const auto begin = std::chrono::steady_clock::now();
         std::chrono::duration<double> delay = first_delay;
@@ -78,6 +89,7 @@ private:
     std::string where_;
     int tries_;
     std::vector<rondo::endpoint> servers_;
+    std::deque<rondo::udp_socket> sockets_;
     std::minstd_rand random_{std::random_device()()};
     std::uniform_real_distribution<double> jitter_{0.75, 1.25};
 };

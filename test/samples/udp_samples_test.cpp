@@ -15,7 +15,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace rondo;
@@ -221,6 +223,27 @@ TEST_CASE("udp_client gets every answer over a network that loses and reorders",
     CHECK(echo.stop(SIGINT).exit_code == 0);
 }
 
+TEST_CASE("udp_client tells late and doubled answers from that to its next message", "[samples]") {
+    const std::string client = GENERATE("udp_client", "blocking/udp_client");
+    sample_server echo("udp_echo_server");
+    relay_plan plan;
+    plan.twice = 500;
+    plan.delay = 1000;
+    plan.longest_delay = std::chrono::milliseconds(150);  // each way; a client waits for 75 to 125
+    plan.seed = 1;
+    udp_relay relay(*endpoint::parse(echo.where), plan);
+    const std::vector<std::string> messages = {"one", "two", "three", "four", "five"};
+    std::vector<std::string> command = {sample(client), "--tries", "8",
+                                        relay.where().to_string()};
+    command.insert(command.end(), messages.begin(), messages.end());
+    const outcome talked = run_program(command);
+    CHECK(talked.out == sent_and_received(messages));
+    CHECK(talked.exit_code == 0);
+    // What was sent again was answered twice or more.
+    CHECK(talked.err.starts_with("no answer, trying again\n"));
+    CHECK(relay.stop().doubled != 0);
+}
+
 // --- udp_echo_server -------------------------------------------------------------------------
 
 TEST_CASE("udp_echo_server sends back each datagram, on both addresses of localhost",
@@ -295,6 +318,41 @@ TEST_CASE("a player of udp_game walks every step once, over a bad network", "[sa
     CHECK(counts.dropped != 0);
     CHECK(counts.doubled != 0);
     CHECK(counts.delayed != 0);
+}
+
+TEST_CASE("several players of udp_game walk at once, each every step once, over a bad network",
+          "[samples]") {
+    sample_server game("udp_game");
+    relay_plan plan;
+    plan.drop = 200;
+    plan.twice = 200;
+    plan.delay = 500;
+    plan.longest_delay = std::chrono::milliseconds(80);
+    plan.seed = 5;
+    udp_relay relay(*endpoint::parse(game.where), plan);
+    const auto player = [&](const char* steps) {
+        return std::make_unique<program>(std::vector<std::string>{
+            sample("udp_game"), "--join", relay.where().to_string(), "--steps", steps});
+    };
+    const auto first = player("20");
+    const auto second = player("14");
+    const auto third = player("7");
+    const std::vector<std::pair<program*, std::string>> expected = {
+        {first.get(), "20 steps confirmed, at 10,10; "},
+        {second.get(), "14 steps confirmed, at 7,7; "},
+        {third.get(), "7 steps confirmed, at 4,3; "}};
+    for (const auto& [each, said] : expected) {
+        const outcome played = each->finish();
+        INFO(played.out << played.err);
+        CHECK(played.out.starts_with(said));
+        CHECK(played.err.empty());
+        CHECK(played.exit_code == 0);
+    }
+    for (int id = 1; id <= 3; ++id) {
+        CHECK(game.process.read_line().starts_with(fmt::format("player {} joined from ", id)));
+    }
+    CHECK(relay.stop().dropped != 0);
+    CHECK(game.stop(SIGINT).exit_code == 0);
 }
 
 TEST_CASE("a player of udp_game finds a server by its name where IPv6 is off", "[samples]") {

@@ -10,6 +10,7 @@
 #include <support/eventually.hpp>
 #include <support/harness.hpp>
 #include <support/receiving.hpp>
+#include <support/sanitizer.hpp>
 #include <support/thrown_by.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -187,6 +188,8 @@ TEST_CASE("descriptors of a datagram past the number asked for are closed, and t
 
 TEST_CASE("descriptors of a datagram this process may not have open are closed, and that is told",
           "[net][unix][descriptors]") {
+    // With no descriptor left it takes live objects for dead ones, under some seeds.
+    if (address_sanitized()) SKIP("UndefinedBehaviorSanitizer opens pipes to look at memory");
     const child_result outcome = in_child([] {
         bool as_expected = false;
         test::run([&]() -> task<> {
@@ -196,10 +199,13 @@ TEST_CASE("descriptors of a datagram this process may not have open are closed, 
             unique_fd lowest_free(::dup(0));
             const auto room_for_one = static_cast<rlim_t>(lowest_free.get()) + 1;
             lowest_free.reset();
-            const rlimit limit{room_for_one, room_for_one};
-            ::setrlimit(RLIMIT_NOFILE, &limit);
+            rlimit before{};
+            ::getrlimit(RLIMIT_NOFILE, &before);
+            const rlimit limit{room_for_one, before.rlim_max};
             std::string buffer(1, '\0');
+            ::setrlimit(RLIMIT_NOFILE, &limit);
             received_descriptors_from got = co_await b.recv_descriptors(writable(buffer), 3);
+            ::setrlimit(RLIMIT_NOFILE, &before);
             as_expected = got.size == 1 && got.descriptors_truncated && !got.truncated() &&
                           got.descriptors.size() == 1;
         });

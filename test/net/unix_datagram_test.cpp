@@ -290,6 +290,30 @@ TEST_CASE("a waiting send ends with its socket", "[net][udp][unix][cancellation]
     });
 }
 
+TEST_CASE("a send that yields to others ends before its socket is closed",
+          "[net][udp][unix][cancellation]") {
+    test::run([]() -> task<> {
+        unix_datagram_socket socket = unix_datagram_socket::open();
+        int failed = 0;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> {
+                // Each fails at once, and now and then one lets others run before it says so.
+                while (socket.is_open()) {
+                    try {
+                        co_await socket.send_to("x", "@rondo-nobody-is-here");
+                    } catch (const socket_error& error) {
+                        CHECK(error.code() == std::errc::connection_refused);
+                        ++failed;
+                    }
+                }
+            });
+            co_await yield();
+            co_await socket.close();
+        });
+        CHECK(failed > 0);
+    });
+}
+
 TEST_CASE("a Unix datagram socket is released with what it has received", "[net][udp][unix]") {
     test::run([]() -> task<> {
         auto [first, second] = unix_datagram_socket::pair();

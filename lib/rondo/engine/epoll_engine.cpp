@@ -142,10 +142,11 @@ void epoll_engine::state::poll(duration timeout) {
     }
     turns_unpolled = 0;
 
-    using clock = std::chrono::steady_clock;
+    using std::chrono::steady_clock;
     const bool endless = timeout > duration::max() / 2;
     const bool timed = !endless && timeout != no_wait;
-    const clock::time_point deadline = timed ? clock::now() + timeout : clock::time_point{};
+    const steady_clock::time_point deadline =
+        timed ? steady_clock::now() + timeout : steady_clock::time_point{};
     for (;;) {
         const int count = wait(endless ? forever : timeout);
         if (count < 0) return;
@@ -157,7 +158,7 @@ void epoll_engine::state::poll(duration timeout) {
         if (busy || completions.any() || requests.interrupted()) return;
         if (endless) continue;
         if (!timed) return;
-        timeout = deadline - clock::now();
+        timeout = deadline - steady_clock::now();
         if (timeout <= no_wait) return;
     }
 }

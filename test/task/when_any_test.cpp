@@ -6,6 +6,7 @@
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/result.hpp>
 #include <rondo/task/sleep.hpp>
+#include <rondo/task/task_group.hpp>
 #include <rondo/task/when_all.hpp>
 #include <rondo/task/when_any.hpp>
 
@@ -97,6 +98,28 @@ task<> receive_from_two() {
 
 TEST_CASE("when_any over two connections loses no byte of the loser", "[when_any][cancellation]") {
     test::run(receive_from_two);
+}
+
+// The closer is ready before the branches are made.
+task<> close_what_a_branch_awaits(bool all) {
+    test::tcp_pair pair = co_await test::connected_pair();
+    const auto body = [&](task_group& group) -> task<> {
+        group.spawn([&]() -> task<> { co_await pair.a.close(); });
+        std::error_code error;
+        if (all) {
+            error = co_await thrown_by(when_all(pair.a.recv(), sleep_for(1h)));
+        } else {
+            error = co_await thrown_by(when_any(pair.a.recv(), sleep_for(1h)));
+        }
+        CHECK(error == canceled);
+    };
+    co_await with_task_group(body);
+    CHECK_FALSE(pair.a.is_open());
+}
+
+TEST_CASE("A branch has begun before another task can close its socket",
+          "[when_any][cancellation][tcp]") {
+    for (const bool all : {false, true}) test::run(close_what_a_branch_awaits, all);
 }
 
 task<int> fail_after(int turns) {

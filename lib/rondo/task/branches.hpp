@@ -43,12 +43,14 @@ struct group_maker {
         if (group.failure_) std::rethrow_exception(std::move(group.failure_));
     }
 
+    // At once, as `co_await` would: an operation belongs to its socket only from its beginning, and
+    // another task may close the socket in the turn between.
     template <first_ends Ends, typename... Slots, typename... A>
-    static void start(task_group& group, std::tuple<Slots...>& slots, A&... operations) {
+    static void begin(task_group& group, std::tuple<Slots...>& slots, A&... operations) {
         group.children_ += sizeof...(A);
         std::apply(
             [&](Slots&... slot) {
-                (run_branch<Ends, Slots, A>(group, slot, operations).start(), ...);
+                (run_branch<Ends, Slots, A>(group, slot, operations).begin(), ...);
             },
             slots);
     }

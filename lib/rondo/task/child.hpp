@@ -13,8 +13,8 @@ namespace rondo::inline v0::detail {
 
 /// The return type of such a coroutine. Its first parameter is `Owner&`, which offers
 /// `context& scope()`, `void child_failed(std::exception_ptr)` and `void child_ended()`. Start it
-/// with start(); from then on it owns itself: its frame, with the arguments in it, is gone before
-/// child_ended() is called. child_ended() must resume nobody directly.
+/// with start() or begin(); from then on it owns itself: its frame, with the arguments in it, is
+/// gone before child_ended() is called. child_ended() must resume nobody directly.
 template <typename Owner>
 class child {
 public:
@@ -65,6 +65,11 @@ public:
 
     /// Queues the first step; nothing of the body runs before the loop comes to it.
     void start() noexcept { promise_->start(); }
+
+    /// Runs the first step before it returns.
+    void begin() noexcept {
+        std::coroutine_handle<promise_type>::from_promise(*promise_).resume();
+    }
 
 private:
     explicit child(promise_type& promise) noexcept : promise_(&promise) {}

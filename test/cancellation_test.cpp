@@ -14,12 +14,15 @@
 #include <rondo/task/when_all.hpp>
 #include <rondo/task/when_any.hpp>
 #include <rondo/task/with_timeout.hpp>
+#include <rondo/testing/faulty_engine.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <linux/io_uring.h>
 #include <sys/ioctl.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <deque>
@@ -811,6 +814,29 @@ TEST_CASE("A cancel finds a send that the kernel tries over and over", "[cancell
             co_await with_task_group(body);
             CHECK(error == std::errc::operation_canceled);
         }
+    });
+}
+
+// A thread of the kernel that has a request is interrupted, and the request may survive that.
+TEST_CASE("A cancel is asked again where the kernel answered EALREADY and nothing came of it",
+          "[cancellation]") {
+    if (test::faulty()) SKIP("the plan is this test's own");
+    run_options options = test::options();
+    options.make_engine = [](const engine_options& queues) {
+        testing::fault_plan plan;
+        for (unsigned nth : {1u, 2u, 3u}) {
+            plan.rules.push_back({IORING_OP_ASYNC_CANCEL, nth, testing::fault::error, EALREADY});
+        }
+        return std::make_unique<testing::faulty_engine>(
+            make_engine(engine_kind::automatic, queues), plan);
+    };
+    rondo::run(options, []() -> task<> {
+        const std::vector<std::byte> data(8 << 20);
+        auto [a, b] = unix_socket::pair();
+        const auto sent = co_await as_result(with_timeout(1ms, a.send(data)));
+        CHECK(sent.error() == std::errc::timed_out);
+        scheduler& here = co_await this_scheduler();
+        CHECK(here.stats().timers == 0);
     });
 }
 

@@ -84,7 +84,7 @@ void scheduler::run_turn(const bool& done) {
     expire_timers();
     // The root may have ended just now: then nothing will ever complete.
     if (done) return;
-    enter(longest_wait());
+    enter(canceller_.limit(longest_wait()));
     reap();
     attend_all();
 }
@@ -211,7 +211,7 @@ inline void scheduler::dispatch(const completion& c, clock::time_point at) noexc
     } else {
         --readied_;
         if (c.user_data == ignored) {
-            if (c.result == -ENOENT) canceller_.missed();
+            canceller_.answered(c.result);
             return;
         }
         if ((c.flags & IORING_CQE_F_MORE) == 0) canceller_.ended(c.user_data);
@@ -255,32 +255,48 @@ void scheduler::prepare_cancel(std::uint64_t user_data) {
 }
 
 void scheduler::canceller::ask(std::uint64_t user_data) noexcept {
+    at_once_ = 0;
+    pause_ = shortest_pause;
     try {
-        asked_[user_data] = {++numbers_, 1};
+        asked_[user_data] = ++numbers_;
     } catch (const std::bad_alloc&) {
         // Then it is asked once.
     }
 }
 
-// Where a socket is ready whenever it is polled, and refuses all the same, the kernel queues the
-// request to itself, and there no cancel finds it.
-void scheduler::canceller::attend() noexcept {
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> missed;
-    try {
-        for (const auto& [user_data, asked] : asked_) missed.emplace_back(asked.number, user_data);
-    } catch (const std::bad_alloc&) {
-        return;  // the next one that misses is a further chance
+// ENOENT: where a socket is ready whenever it is polled, and refuses all the same, the kernel
+// queues the request to itself, and there no cancel finds it. EALREADY: a thread of the kernel has
+// it and is interrupted, which ends it, or makes it go back to wait where the interruption is
+// forgotten.
+void scheduler::canceller::answered(std::int32_t result) noexcept {
+    if (asked_.empty()) return;
+    if (result == -ENOENT && at_once_ < most_at_once) {
+        scheduler_->attend_to(*this);
+    } else if (result == -ENOENT || result == -EALREADY) {
+        repeats_ = true;
     }
-    std::ranges::sort(missed);  // by addresses, two runs would differ
-    for (const auto& [number, user_data] : missed) {
+}
+
+engine::duration scheduler::canceller::limited(engine::duration wait) noexcept {
+    repeats_ = false;
+    if (asked_.empty()) return wait;
+    scheduler_->attend_to(*this);
+    return std::min(wait, std::exchange(pause_, std::min(2 * pause_, longest_pause)));
+}
+
+void scheduler::canceller::attend() noexcept {
+    ++at_once_;
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> left;
+    try {
+        for (const auto& [user_data, number] : asked_) left.emplace_back(number, user_data);
+    } catch (const std::bad_alloc&) {
+        repeats_ = true;
+        return;
+    }
+    std::ranges::sort(left);  // by addresses, two runs would differ
+    for (const auto& [number, user_data] : left) {
         // Taking an entry may have reaped its end.
-        const auto found = asked_.find(user_data);
-        if (found == asked_.end()) continue;
-        if (++found->second.times > most_times) {
-            asked_.erase(found);
-        } else {
-            scheduler_->prepare_cancel(user_data);
-        }
+        if (asked_.contains(user_data)) scheduler_->prepare_cancel(user_data);
     }
 }
 
@@ -290,7 +306,7 @@ void scheduler::unbind_all() noexcept {
         bool all_stopped = true;
         for (completion_target& state : bound_) all_stopped = all_stopped && state.stopped();
         if (all_stopped) break;
-        enter(engine::forever);
+        enter(canceller_.limit(engine::forever));
         reap();
         attend_all();
     }

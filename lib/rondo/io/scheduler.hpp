@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -150,7 +151,7 @@ private:
         detail::unique_fd event_;
     };
 
-    // Asks again for cancels that have missed what is still there.
+    // Asks again for cancels that did not end what is still there.
     class canceller final : public completion_target {
     public:
         explicit canceller(scheduler& on) noexcept : scheduler_(&on) {}
@@ -159,8 +160,11 @@ private:
         void ended(std::uint64_t user_data) noexcept {
             if (!asked_.empty()) [[unlikely]] asked_.erase(user_data);
         }
-        void missed() noexcept {
-            if (!asked_.empty()) scheduler_->attend_to(*this);
+        /// What the kernel said of one of the cancels.
+        void answered(std::int32_t result) noexcept;
+        /// How long the loop may wait that would wait so long: it is asked again after that.
+        engine::duration limit(engine::duration wait) noexcept {
+            return repeats_ ? limited(wait) : wait;
         }
         void complete(std::int32_t, std::uint32_t) noexcept override {}
         void attend() noexcept override;
@@ -169,17 +173,20 @@ private:
         void unbind() override {}
 
     private:
-        // A kernel gives a request up to 128 attempts before it waits where a cancel finds it. What
-        // is not found after more waits for something else, a notification say.
-        static constexpr unsigned most_times = 1000;
+        // A kernel gives a request up to 128 attempts before it waits where a cancel finds it.
+        static constexpr unsigned most_at_once = 200;
+        static constexpr engine::duration shortest_pause = std::chrono::milliseconds(1);
+        static constexpr engine::duration longest_pause = std::chrono::milliseconds(64);
 
-        struct request {
-            std::uint64_t number;  // in the order of asking
-            unsigned times;
-        };
+        engine::duration limited(engine::duration wait) noexcept;
+
         scheduler* scheduler_;
+        bool repeats_ = false;    // asks again when the loop has waited
+        unsigned at_once_ = 0;    // asked again since the newest was asked first
+        engine::duration pause_ = shortest_pause;
         std::uint64_t numbers_ = 0;
-        std::unordered_map<std::uint64_t, request> asked_;  // those that have not ended
+        // Those that have not ended, and their numbers in the order of asking.
+        std::unordered_map<std::uint64_t, std::uint64_t> asked_;
     };
 
     void prepare_cancel(std::uint64_t user_data);

@@ -184,6 +184,8 @@ task<> send_carefully(play& here, stream_socket to, std::uint64_t key) {
         co_await to.send(const_buffer(std::span(bytes).subspan(at, 50)));
         here.note(at);
     }
+    // The task, and the socket with it, lives until all three have ended.
+    to.shutdown(shutdown_mode::send);
 }
 
 task<> receive_forwarded(play& here, stream_socket from, std::uint64_t key) {

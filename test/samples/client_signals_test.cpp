@@ -165,7 +165,7 @@ TEST_CASE("resolve shows its tasks at SIGUSR1, and tells after Ctrl-C what it kn
         say(ended.out + ended.err + "exit code " + std::to_string(ended.exit_code));
         return 0;
     });
-    CHECK(said.starts_with("127.0.0.1 in 0."));
+    CHECK(said.starts_with("127.0.0.1 in "));
     CHECK(said.find("    127.0.0.1                IPv4\n") != std::string::npos);
     CHECK(said.ends_with("\nresolve \"silent.example\": interrupted\nexit code 1\n"));
 }

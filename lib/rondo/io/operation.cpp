@@ -4,10 +4,21 @@
 #include <liburing.h>
 
 #include <cerrno>
+#include <limits>
 
 namespace rondo::inline v0 {
 
 scheduler& operation::loop() const noexcept { return scheduler::of(where()); }
+
+void operation::start(std::coroutine_handle<> awaiting, context& where) {
+    where.wait_for(*this, awaiting);
+    enough_ = std::numeric_limits<std::int32_t>::min();
+    if (where.cancelled()) [[unlikely]] {
+        result_ = -ECANCELED;
+        return finish();
+    }
+    submit(scheduler::of(where));
+}
 
 void operation::proceed() {
     unfinished_ = false;

@@ -61,9 +61,8 @@ protected:
     /// completions are reaped.
     virtual void fell_short() noexcept;
 
-    // Both are defined in io/scheduler.hpp, inline.
     void start(std::coroutine_handle<> awaiting, context& where);
-    void submit(scheduler& on);
+    void submit(scheduler& on);  // inline, for those who include io/scheduler.hpp
     void finish() noexcept { where().loop().make_ready(*this); }
     void cancel() noexcept override;
 

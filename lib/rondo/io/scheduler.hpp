@@ -13,11 +13,9 @@
 #include <rondo/task/event_loop.hpp>
 
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <span>
 #include <thread>
@@ -239,17 +237,6 @@ private:
     std::unique_ptr<detail::helper_pool> helpers_;
     const std::function<void(std::span<waiter*>)> reorder_;
 };
-
-// Inlined into the awaiting coroutine: only prepare() is a call.
-inline void operation::start(std::coroutine_handle<> awaiting, context& where) {
-    where.wait_for(*this, awaiting);
-    enough_ = std::numeric_limits<std::int32_t>::min();
-    if (where.cancelled()) [[unlikely]] {
-        result_ = -ECANCELED;
-        return finish();
-    }
-    submit(scheduler::of(where));
-}
 
 inline void operation::submit(scheduler& on) {
     io_uring_sqe& entry = on.next_entry();

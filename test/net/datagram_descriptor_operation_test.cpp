@@ -9,6 +9,7 @@
 #include <support/child_process.hpp>
 #include <support/eventually.hpp>
 #include <support/harness.hpp>
+#include <support/misuse.hpp>
 #include <support/receiving.hpp>
 #include <support/sanitizer.hpp>
 #include <support/thrown_by.hpp>
@@ -394,30 +395,21 @@ TEST_CASE("descriptors that came before the end of receiving are delivered",
 
 TEST_CASE("receives of datagrams that read ahead and of descriptors exclude each other",
           "[net][unix][descriptors]") {
-    const auto misuse = [](const char* sentence, task<> (*program)()) {
-        const child_result outcome = in_child([program] {
-            test::run(program);
-            return 0;
-        });
-        INFO(outcome.error_text);
-        CHECK(outcome.code == -SIGABRT);
-        CHECK(outcome.error_text.find(sentence) != std::string::npos);
-    };
-    misuse("recv_descriptors() after recv_from(), which reads ahead", []() -> task<> {
+    check_misuse("recv_descriptors() after recv_from(), which reads ahead", []() -> task<> {
         auto [a, b] = unix_datagram_socket::pair();
         std::string buffer(8, '\0');
         co_await a.send("x");
         co_await b.recv_from();
         co_await b.recv_descriptors(writable(buffer));
     });
-    misuse("recv_from() after recv_descriptors() would lose", []() -> task<> {
+    check_misuse("recv_from() after recv_descriptors() would lose", []() -> task<> {
         auto [a, b] = unix_datagram_socket::pair();
         std::string buffer(8, '\0');
         co_await a.send("x");
         co_await b.recv_descriptors(writable(buffer));
         co_await b.recv_from();
     });
-    misuse("recv_from(buffer) after recv_descriptors() would lose", []() -> task<> {
+    check_misuse("recv_from(buffer) after recv_descriptors() would lose", []() -> task<> {
         auto [a, b] = unix_datagram_socket::pair();
         std::string buffer(8, '\0');
         co_await a.send("x");

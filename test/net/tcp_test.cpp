@@ -10,6 +10,7 @@
 #include <support/child_process.hpp>
 #include <support/eventually.hpp>
 #include <support/harness.hpp>
+#include <support/misuse.hpp>
 #include <support/raw_peer.hpp>
 #include <support/receiving.hpp>
 #include <support/tcp_pair.hpp>
@@ -34,21 +35,6 @@
 
 using namespace rondo;
 using namespace rondo::test;
-
-namespace {
-
-void check_misuse(const char* sentence, task<> (*program)()) {
-    const child_result outcome = in_child([program] {
-        test::run(program);
-        return 0;
-    });
-    INFO(outcome.error_text);
-    CHECK(outcome.code == -SIGABRT);
-    CHECK(outcome.error_text.find("rondo: misuse: " + std::string(sentence)) !=
-          std::string::npos);
-}
-
-}  // namespace
 
 // --- values ----------------------------------------------------------------------------------
 

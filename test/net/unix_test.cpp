@@ -11,6 +11,7 @@
 #include <support/child_process.hpp>
 #include <support/eventually.hpp>
 #include <support/harness.hpp>
+#include <support/misuse.hpp>
 #include <support/raw_peer.hpp>
 #include <support/receiving.hpp>
 #include <support/sanitizer.hpp>
@@ -816,30 +817,21 @@ TEST_CASE("close() ends a recv_descriptors() and a send that wait", "[net][unix]
 
 TEST_CASE("receives that read ahead and receives of descriptors exclude each other",
           "[net][unix][descriptors]") {
-    const auto misuse = [](const char* sentence, task<> (*program)()) {
-        const child_result outcome = in_child([program] {
-            test::run(program);
-            return 0;
-        });
-        INFO(outcome.error_text);
-        CHECK(outcome.code == -SIGABRT);
-        CHECK(outcome.error_text.find(sentence) != std::string::npos);
-    };
-    misuse("recv_descriptors() after recv(), which reads ahead", []() -> task<> {
+    check_misuse("recv_descriptors() after recv(), which reads ahead", []() -> task<> {
         auto [a, b] = unix_socket::pair();
         std::string buffer(8, '\0');
         co_await a.send("x");
         co_await b.recv();
         co_await b.recv_descriptors(writable(buffer));
     });
-    misuse("recv() after recv_descriptors() would lose", []() -> task<> {
+    check_misuse("recv() after recv_descriptors() would lose", []() -> task<> {
         auto [a, b] = unix_socket::pair();
         std::string buffer(8, '\0');
         co_await a.send("x");
         co_await b.recv_descriptors(writable(buffer));
         co_await b.recv();
     });
-    misuse("recv(buffer) after recv_descriptors() would lose", []() -> task<> {
+    check_misuse("recv(buffer) after recv_descriptors() would lose", []() -> task<> {
         auto [a, b] = unix_socket::pair();
         std::string buffer(8, '\0');
         co_await a.send("x");

@@ -1,6 +1,7 @@
 #include <rondo/io/accept_state.hpp>
 #include <rondo/io/scheduler.hpp>
 #include <rondo/net/tcp.hpp>
+#include <rondo/net/unix.hpp>
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/result.hpp>
 #include <rondo/task/task_group.hpp>
@@ -19,6 +20,9 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <iterator>
 #include <set>
 #include <string>
 #include <utility>
@@ -63,6 +67,11 @@ task<std::error_code> cancelled_accept(tcp_listener& listener) {
     });
     CHECK_FALSE(outcome.socket.is_open());
     co_return outcome.error;
+}
+
+// Of this process, with those that io_uring has made for it.
+auto threads() {
+    return std::ranges::distance(std::filesystem::directory_iterator("/proc/self/task"));
 }
 
 bool can_bind(const endpoint& local) {
@@ -351,6 +360,29 @@ TEST_CASE("a connection that failed in the backlog is nobody's error", "[io][acc
             CHECK(accepted.remote_endpoint() == peer.local_endpoint());
         });
     }
+}
+
+TEST_CASE("a Unix listener that accepts one by one ends without a thread of the kernel",
+          "[io][accept_state][unix]") {
+    const child_result outcome = in_child([] {
+        // With it the cancellation comes before the kernel's first try.
+        ::setenv("RONDO_WITHOUT", "deferred_taskrun", 1);
+        bool worker_made = false;
+        test::run([&]() -> task<> {
+            unix_listener listener = unix_listener::listen(unix_address("*"));
+            scheduler& here = co_await this_scheduler();
+            listener.state().use_on(here);
+            listener.state().set_room(1);
+            listener.state().arm();
+            co_await some_turns();
+            CHECK(listener.state().current_phase() == phase::armed);
+            const auto before = threads();
+            listener = unix_listener();
+            worker_made = threads() != before;
+        });
+        return worker_made ? 1 : 0;
+    });
+    CHECK(outcome.code == 0);
 }
 
 TEST_CASE("two accepts at once on one listener are misuse", "[io][accept_state]") {

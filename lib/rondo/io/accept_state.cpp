@@ -34,6 +34,15 @@ bool is_nobodys(std::int32_t result) noexcept {
     }
 }
 
+// A single accept(2) of a Unix listener that is shut down answers EAGAIN although poll(2) says that
+// it is readable, so the kernel tries 128 times and then starts a worker thread for it.
+bool is_tried_in_vain(int listener, bool multishot) noexcept {
+    int family = 0;
+    socklen_t size = sizeof family;
+    return !multishot && ::getsockopt(listener, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 &&
+           family == AF_UNIX;
+}
+
 }  // namespace
 
 accept_state::~accept_state() { close_accepted(); }
@@ -140,7 +149,7 @@ void accept_state::abandon() noexcept {
     orphaned_ = true;
     scheduler_->orphan_made();
     // Refuses newcomers from now on; close(2) does nothing while the request is armed.
-    ::shutdown(descriptor_, SHUT_RDWR);
+    if (!is_tried_in_vain(descriptor_, multishot_)) ::shutdown(descriptor_, SHUT_RDWR);
     stop();
 }
 

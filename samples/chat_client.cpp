@@ -2,9 +2,10 @@
 //
 //     ./samples/run chat_client                       talks to localhost:8001
 //     printf '/who\n' | ./samples/run chat_client     asks, prints the answer, and ends
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <fcntl.h>
@@ -63,9 +64,9 @@ rondo::task<> chat(std::string where) {
 
 int main(int argc, char** argv) {
     std::string where = "localhost:8001";
-    CLI::App app("Sends the lines of standard input to a chat and prints what it says.");
-    app.add_option("HOST:PORT", where, "the server")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Sends the lines of standard input to a chat and prints what it says.");
+    line.add("HOST:PORT", where, "the server");
+    line.parse(argc, argv);
 
     // Where standard input is closed, something else would come to be it.
     if (::fcntl(STDIN_FILENO, F_GETFD) < 0) ::open("/dev/null", O_RDONLY);

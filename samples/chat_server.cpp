@@ -5,9 +5,10 @@
 //
 // Each client has two tasks: one reads its lines, the other one writes what the room puts into the
 // client's outbox. Whatever has come meanwhile leaves in one send.
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -275,18 +276,16 @@ rondo::task<> serve(settings chosen) {
 
 int main(int argc, char** argv) {
     settings chosen;
-    CLI::App app("A chat: each line goes to all others. Ctrl-C says goodbye to all.");
+    command_line line("A chat: each line goes to all others. Ctrl-C says goodbye to all.");
     bool lines = true;
-    app.add_flag("--lines", lines, "clients speak lines, as nc does (also without this)");
-    app.add_option("--limit", chosen.limit, "most clients at a time")
-        ->check(CLI::PositiveNumber);
-    app.add_option("--patience", chosen.patience,
-                   "seconds until a client that takes nothing, or has vanished, is gone")
-        ->check(CLI::Range(4, 32767))
-        ->capture_default_str();
-    app.add_flag("--stats", chosen.stats, "print counters at the end");
-    app.add_option("HOST:PORT", chosen.where, "where to listen")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
+    line.flag("--lines", lines, "clients speak lines, as nc does (also without this)");
+    line.add("--limit", chosen.limit, "most clients at a time").positive().hide_default();
+    line.add("--patience", chosen.patience,
+             "seconds until a client that takes nothing, or has vanished, is gone")
+        .between(4, 32767);
+    line.flag("--stats", chosen.stats, "print counters at the end");
+    line.add("HOST:PORT", chosen.where, "where to listen");
+    line.parse(argc, argv);
 
     rondo::interrupt_options options;
     options.drain = stop_time;

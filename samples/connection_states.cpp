@@ -3,9 +3,10 @@
 //     ./samples/run connection_states              all of it, in a moment
 //     ./samples/run connection_states --pause 5    and, to look for yourself, in another terminal:
 //     watch -n 1 "ss -tan | grep PORT"             with the port it prints
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <stdexcept>
@@ -178,10 +179,9 @@ rondo::task<> walk() {
 
 int main(int argc, char** argv) {
     double pause = 0;
-    CLI::App app("Takes TCP connections through every state and shows what ss makes of each.");
-    app.add_option("--pause", pause, "seconds to stay in each state")->capture_default_str()
-        ->check(CLI::Range(0.0, 60.0));
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Takes TCP connections through every state and shows what ss makes of each.");
+    line.add("--pause", pause, "seconds to stay in each state").between(0.0, 60.0);
+    line.parse(argc, argv);
     pause_after_each = std::chrono::milliseconds(static_cast<long>(pause * 1000));
     return rondo::run_main(walk());
 }

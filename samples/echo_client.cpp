@@ -3,9 +3,10 @@
 //     ./samples/run echo_client                        lines of standard input to localhost:8000
 //     ./samples/run echo_client localhost:8000 hello   one message
 //     ./samples/run echo_client unix:/tmp/echo         to echo_server on a Unix socket
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <fcntl.h>
@@ -66,11 +67,11 @@ rondo::task<> talk(std::string where, std::vector<std::string> messages) {
 int main(int argc, char** argv) {
     std::string where = "localhost:8000";
     std::vector<std::string> messages;
-    CLI::App app("Sends each MESSAGE as a line, or the lines of standard input where none is given,"
-                 " and prints what comes back.");
-    app.add_option("HOST:PORT", where, "the server; or unix:PATH")->capture_default_str();
-    app.add_option("MESSAGE", messages, "what to send");
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Sends each MESSAGE as a line, or the lines of standard input where none is "
+                      "given, and prints what comes back.");
+    line.add("HOST:PORT", where, "the server; or unix:PATH");
+    line.add("MESSAGE", messages, "what to send");
+    line.parse(argc, argv);
 
     // Where standard input is closed, something else would come to be it.
     if (::fcntl(STDIN_FILENO, F_GETFD) < 0) ::open("/dev/null", O_RDONLY);

@@ -6,9 +6,10 @@
 //     ./samples/run echo_server --threads 4      connections spread over four threads
 //     ./samples/run echo_server --limit 1000 --idle 60 --stats    for a world that is not kind
 //     kill -USR1 $(pidof echo_server)            shows what its tasks wait for, and in which line
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <chrono>
@@ -91,18 +92,18 @@ int main(int argc, char** argv) {
     std::string where = "localhost:8000";
     settings chosen;
     double idle = 0;
-    CLI::App app("Sends back what it receives, until Ctrl-C.");
-    app.add_option("HOST:PORT", where, "where to listen; or unix:PATH")->capture_default_str();
-    app.add_option("--threads", chosen.threads, "threads to serve on; 0: all processors")
-        ->check(CLI::Range(0u, most_threads))
-        ->capture_default_str();
-    app.add_option("--limit", chosen.limit, "most connections at a time, on each thread")
-        ->check(CLI::PositiveNumber);
-    app.add_option("--idle", idle, "seconds after which a silent or stuck client is gone")
-        ->check(CLI::NonNegativeNumber);
-    app.add_flag("--stats", chosen.stats, "print counters at the end");
-    app.footer("All options are for TCP.");
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Sends back what it receives, until Ctrl-C.", "All options are for TCP.");
+    line.add("HOST:PORT", where, "where to listen; or unix:PATH");
+    line.add("--threads", chosen.threads, "threads to serve on; 0: all processors")
+        .between(0u, most_threads);
+    line.add("--limit", chosen.limit, "most connections at a time, on each thread")
+        .positive()
+        .hide_default();
+    line.add("--idle", idle, "seconds after which a silent or stuck client is gone")
+        .not_negative()
+        .hide_default();
+    line.flag("--stats", chosen.stats, "print counters at the end");
+    line.parse(argc, argv);
     chosen.idle = std::chrono::duration<double>(idle);
 
     const std::string scheme = "unix:";

@@ -4,9 +4,10 @@
 //     ./samples/run file_server localhost:8003 docs
 //     ./samples/run file_fetch localhost:8003 benchmarks.md
 //     ./samples/run file_fetch localhost:8003 architecture.md --output /tmp/a.md
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -134,14 +135,14 @@ rondo::task<bool> fetch(std::string where, std::string name, std::string part) {
 }
 
 int main(int argc, char** argv) {
-    std::string where = "localhost:8003";
+    std::string where;
     std::string name;
     std::string output;
-    CLI::App app("Fetches the file NAME from file_server.");
-    app.add_option("HOST:PORT", where, "the server")->required();
-    app.add_option("NAME", name, "the file, as the server knows it")->required();
-    app.add_option("--output", output, "where to put it (its name, in this folder)");
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Fetches the file NAME from file_server.");
+    line.add("HOST:PORT", where, "the server").required();
+    line.add("NAME", name, "the file, as the server knows it").required();
+    line.add("--output", output, "where to put it (its name, in this folder)");
+    line.parse(argc, argv);
     if (output.empty()) output = fs::path(name).filename().string();
     const std::string part = output + ".part";
 

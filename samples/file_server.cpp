@@ -7,9 +7,10 @@
 // A request is a line, `GET NAME OFFSET`. The answer is the line `OK SIZE CHECKSUM`, of the whole
 // file (CRC-32, as gzip has it, in hexadecimal), and the bytes from OFFSET on; or `ERROR` and why.
 // Requests may follow one another on a connection.
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 #include <zlib.h>
 
@@ -135,11 +136,10 @@ rondo::task<> serve_files(rondo::tcp_socket peer, folder& from) {
 int main(int argc, char** argv) {
     std::string where = "localhost:8003";
     std::string root = ".";
-    CLI::App app("Sends the files of FOLDER to those who ask by file_fetch, until Ctrl-C.");
-    app.add_option("HOST:PORT", where, "where to listen")->capture_default_str();
-    app.add_option("FOLDER", root, "what to send")->capture_default_str()->check(
-        CLI::ExistingDirectory);
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Sends the files of FOLDER to those who ask by file_fetch, until Ctrl-C.");
+    line.add("HOST:PORT", where, "where to listen");
+    line.add("FOLDER", root, "what to send").existing_directory();
+    line.parse(argc, argv);
 
     folder shared{root};
     const auto serve = [&shared](rondo::tcp_socket peer) {

@@ -4,9 +4,10 @@
 //     ./samples/run port_check --timeout 0.5 192.0.2.1:80          waits half a second at most
 //
 // All are tried at the same time. The exit code is 0 when all of them are open.
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <chrono>
@@ -70,12 +71,10 @@ rondo::task<> check_all(std::vector<port>& ports, seconds patience) {
 int main(int argc, char** argv) {
     std::vector<std::string> names;
     double patience = 3;
-    CLI::App app("Tells whether ports are open, and what is wrong where they are not.");
-    app.add_option("HOST:PORT", names, "what to connect to")->required();
-    app.add_option("--timeout", patience, "seconds to wait for each")
-        ->check(CLI::Range(0.001, 3600.0))
-        ->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Tells whether ports are open, and what is wrong where they are not.");
+    line.add("HOST:PORT", names, "what to connect to").required();
+    line.add("--timeout", patience, "seconds to wait for each").between(0.001, 3600.0);
+    line.parse(argc, argv);
 
     std::vector<port> ports;
     for (const std::string& name : names) ports.emplace_back().name = name;

@@ -5,9 +5,10 @@
 //     ./samples/run echo_server localhost:8000             the target
 //     ./samples/run proxy localhost:8080 localhost:8000    in between
 //     echo hello | nc -N localhost 8080                    through both
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 // The end of the stream travels on like its bytes.
@@ -26,10 +27,10 @@ rondo::task<> proxy(rondo::tcp_socket client, std::string target) {
 int main(int argc, char** argv) {
     std::string where = "localhost:8080";
     std::string target = "localhost:8000";
-    CLI::App app("Passes each connection on to TARGET, until Ctrl-C.");
-    app.add_option("LISTEN", where, "where to listen")->capture_default_str();
-    app.add_option("TARGET", target, "where to connect to")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Passes each connection on to TARGET, until Ctrl-C.");
+    line.add("LISTEN", where, "where to listen");
+    line.add("TARGET", target, "where to connect to");
+    line.parse(argc, argv);
 
     rondo::serve_options options;
     options.on_listening = [](std::span<const rondo::endpoint> locals) {

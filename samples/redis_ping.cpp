@@ -4,11 +4,11 @@
 //     redis-server --port 6379                                    the database
 //     ./samples/run redis_ping                                    localhost:6379
 //     ./samples/run redis_ping localhost:6379 colour "light blue"
+#include "command_line.hpp"
 #include "printable.hpp"
 
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <hiredis.h>
@@ -89,11 +89,12 @@ int main(int argc, char** argv) {
     std::string where = "localhost:6379";
     std::string key = "greeting";
     std::string value = "Hello from rondo!";
-    CLI::App app("Asks a Redis server whether it is there, stores VALUE under KEY and reads it.");
-    app.add_option("HOST:PORT", where, "the server")->capture_default_str();
-    app.add_option("KEY", key, "the name to store it under")->capture_default_str();
-    app.add_option("VALUE", value, "what to store")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Asks a Redis server whether it is there, stores VALUE under KEY and reads "
+                      "it.");
+    line.add("HOST:PORT", where, "the server");
+    line.add("KEY", key, "the name to store it under");
+    line.add("VALUE", value, "what to store");
+    line.parse(argc, argv);
 
     return rondo::run_main(rondo::with_timeout(10s, talk(where, key, value)));
 }

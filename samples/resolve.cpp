@@ -4,9 +4,10 @@
 //     ./samples/run resolve --version 6 example.com        those of IPv6 alone
 //
 // Looking up a name blocks, so it runs on a helper thread: all names are looked up at one time.
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <chrono>
@@ -67,12 +68,13 @@ bool print(const lookup& one) {
 int main(int argc, char** argv) {
     std::vector<std::string> names;
     int version = 0;
-    CLI::App app("Prints the addresses of names in the order in which a connection is tried.");
-    app.add_option("HOST[:SERVICE]", names, "a name or an address, and a port or its name")
-        ->required();
-    app.add_option("--version", version, "4 or 6: addresses of this version alone")
-        ->check(CLI::IsMember({4, 6}));
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Prints the addresses of names in the order in which a connection is tried.");
+    line.add("HOST[:SERVICE]", names, "a name or an address, and a port or its name")
+        .required();
+    line.add("--version", version, "4 or 6: addresses of this version alone")
+        .one_of({4, 6})
+        .hide_default();
+    line.parse(argc, argv);
 
     rondo::resolve_options options;
     if (version == 4) options.version = rondo::ip_version::v4;

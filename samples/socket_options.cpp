@@ -3,9 +3,10 @@
 //
 //     ./samples/run socket_options            about 7 seconds
 //     ./samples/run socket_options --quick    a fifth of that, and rougher
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <functional>
@@ -243,8 +244,9 @@ rondo::task<> measure(std::chrono::milliseconds time) {
 
 int main(int argc, char** argv) {
     bool quick = false;
-    CLI::App app("Measures what buffer sizes and TCP's options do over loopback, and says why.");
-    app.add_flag("--quick", quick, "a fifth of the time, and rougher figures");
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Measures what buffer sizes and TCP's options do over loopback, and says "
+                      "why.");
+    line.flag("--quick", quick, "a fifth of the time, and rougher figures");
+    line.parse(argc, argv);
     return rondo::run_main(measure(quick ? 40ms : 200ms));
 }

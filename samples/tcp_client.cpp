@@ -6,11 +6,11 @@
 // TCP carries a stream of bytes and knows no messages. So the next one is sent after the answer to
 // the last has come, and what came in one piece is taken for an answer; echo_client does without
 // that.
+#include "command_line.hpp"
 #include "printable.hpp"
 
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <stdexcept>
@@ -37,10 +37,10 @@ rondo::task<> talk(std::string where, std::vector<std::string> messages) {
 int main(int argc, char** argv) {
     std::string where = "localhost:8000";
     std::vector<std::string> messages = {"Hello from client!"};
-    CLI::App app("Sends each MESSAGE, or hello, and prints the answers.");
-    app.add_option("HOST:PORT", where, "the server")->capture_default_str();
-    app.add_option("MESSAGE", messages, "what to send");
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Sends each MESSAGE, or hello, and prints the answers.");
+    line.add("HOST:PORT", where, "the server");
+    line.add("MESSAGE", messages, "what to send");
+    line.parse(argc, argv);
 
     return rondo::run_main(talk(where, messages));
 }

@@ -6,11 +6,11 @@
 //
 // It prints each step, and answers whatever it receives. One client at a time: the next one waits
 // in the backlog. echo_server serves all at once.
+#include "command_line.hpp"
 #include "printable.hpp"
 
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 template <typename... Values>
@@ -74,9 +74,9 @@ rondo::task<> serve(std::string where) {
 
 int main(int argc, char** argv) {
     std::string where = "localhost:8000";
-    CLI::App app("Answers what it receives, and prints each step, until Ctrl-C.");
-    app.add_option("HOST:PORT", where, "where to listen")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Answers what it receives, and prints each step, until Ctrl-C.");
+    line.add("HOST:PORT", where, "where to listen");
+    line.parse(argc, argv);
 
     return rondo::run_main(serve(where));
 }

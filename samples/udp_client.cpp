@@ -14,11 +14,11 @@
 // of its own; but a relay that has a single socket towards the server mixes the answers up, and
 // only one more byte in request and answer could tell them apart. Where the protocol is yours, put
 // an id into both, as DNS does.
+#include "command_line.hpp"
 #include "printable.hpp"
 
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <deque>
@@ -110,12 +110,10 @@ int main(int argc, char** argv) {
     std::string where = "localhost:8000";
     int tries = 5;
     std::vector<std::string> messages = {"Hello from UDP client!"};
-    CLI::App app("Sends each MESSAGE, or hello, as a datagram until it is answered.");
-    app.add_option("HOST:PORT", where, "the server")->capture_default_str();
-    app.add_option("MESSAGE", messages, "what to send");
-    app.add_option("--tries", tries, "how often to send a message")
-        ->capture_default_str()
-        ->check(CLI::Range(1, 12));
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Sends each MESSAGE, or hello, as a datagram until it is answered.");
+    line.add("HOST:PORT", where, "the server");
+    line.add("MESSAGE", messages, "what to send");
+    line.add("--tries", tries, "how often to send a message").between(1, 12);
+    line.parse(argc, argv);
     return rondo::run_main(talk(where, tries, messages));
 }

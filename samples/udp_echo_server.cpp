@@ -2,9 +2,10 @@
 //
 //     ./samples/run udp_echo_server              serves localhost:8000 until Ctrl-C
 //     nc -u localhost 8000                       type lines; they come back
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 // One task for each datagram, 64 at a time. Whatever fails, fails for its datagram alone.
@@ -14,9 +15,9 @@ rondo::task<> echo(rondo::udp_socket& socket, rondo::datagram data) {
 
 int main(int argc, char** argv) {
     std::string where = "localhost:8000";
-    CLI::App app("Sends back each datagram it receives, until Ctrl-C.");
-    app.add_option("HOST:PORT", where, "where to receive")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Sends back each datagram it receives, until Ctrl-C.");
+    line.add("HOST:PORT", where, "where to receive");
+    line.parse(argc, argv);
 
     rondo::udp_serve_options options;
     options.on_listening = [](std::span<const rondo::endpoint> locals) {

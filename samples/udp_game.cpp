@@ -10,9 +10,10 @@
 //   * An input (a step) must count once. It has a sequence number; a player sends all steps the
 //     server has not yet confirmed, in each datagram, and the server takes what it has not seen.
 //   * A player counts what is missing among the ticks, and measures the jitter as RFC 3550 does.
+#include "command_line.hpp"
+
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <cmath>
@@ -282,12 +283,10 @@ int main(int argc, char** argv) {
     std::string where = "localhost:8000";
     std::string server;
     unsigned steps = 60;
-    CLI::App app("A game server, or with --join a player of it.");
-    app.add_option("HOST:PORT", where, "where the server receives")->capture_default_str();
-    app.add_option("--join", server, "play at this server instead")->type_name("HOST:PORT");
-    app.add_option("--steps", steps, "how far the player walks")
-        ->capture_default_str()
-        ->check(CLI::PositiveNumber);
-    CLI11_PARSE(app, argc, argv);
+    command_line line("A game server, or with --join a player of it.");
+    line.add("HOST:PORT", where, "where the server receives");
+    line.add("--join", server, "play at this server instead").takes("HOST:PORT");
+    line.add("--steps", steps, "how far the player walks").positive();
+    line.parse(argc, argv);
     return rondo::run_main(server.empty() ? serve(where) : join(server, steps));
 }

@@ -6,11 +6,11 @@
 //
 // There are no connections: no listen, no accept, and one socket talks with everybody. Each
 // datagram arrives whole or not at all, and nobody is told which.
+#include "command_line.hpp"
 #include "printable.hpp"
 
 #include <rondo/rondo.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 template <typename... Values>
@@ -51,8 +51,8 @@ rondo::task<> serve(std::string where) {
 
 int main(int argc, char** argv) {
     std::string where = "localhost:8000";
-    CLI::App app("Answers each datagram, and prints what came, until Ctrl-C.");
-    app.add_option("HOST:PORT", where, "where to receive")->capture_default_str();
-    CLI11_PARSE(app, argc, argv);
+    command_line line("Answers each datagram, and prints what came, until Ctrl-C.");
+    line.add("HOST:PORT", where, "where to receive");
+    line.parse(argc, argv);
     return rondo::run_main(serve(where));
 }

@@ -19,12 +19,14 @@ namespace {
 
 const std::filesystem::path folder = RONDO_SAMPLES_SOURCE_DIR;
 
-// As samples/run takes them: echo_server, blocking/echo_poll.
+// As samples/run takes them: echo_server, blocking/echo_poll. What has a header is shared by them.
 std::vector<std::string> names() {
     std::vector<std::string> found;
     for (const std::string place : {"", "blocking/"}) {
         for (const auto& each : std::filesystem::directory_iterator(folder / place)) {
-            if (each.path().extension() == ".cpp")
+            auto header = each.path();
+            header.replace_extension(".hpp");
+            if (each.path().extension() == ".cpp" && !exists(header))
                 found.push_back(place + each.path().stem().string());
         }
     }

@@ -8,10 +8,10 @@
 // grow from round to round once it has been warmed up.
 #include <rondo/rondo.hpp>
 
+#include <command_line.hpp>
 #include <soak/load.hpp>
 #include <soak/usage.hpp>
 
-#include <CLI/CLI.hpp>
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -193,12 +193,12 @@ int main(int argc, char** argv) {
     settings chosen;
     std::string talk_to;
     std::string serve_at;
-    CLI::App app("A mixed load in rounds, after each of which everything must be back.");
-    app.add_option("--minutes", chosen.minutes, "how long")->capture_default_str();
-    app.add_option("--round", chosen.round, "seconds of a round")->capture_default_str();
-    app.add_option("--talk", talk_to, "be a client that is killed");
-    app.add_option("--serve", serve_at, "be a server that is killed");
-    CLI11_PARSE(app, argc, argv);
+    command_line line("A mixed load in rounds, after each of which everything must be back.");
+    line.add("--minutes", chosen.minutes, "how long");
+    line.add("--round", chosen.round, "seconds of a round");
+    line.add("--talk", talk_to, "be a client that is killed");
+    line.add("--serve", serve_at, "be a server that is killed");
+    line.parse(argc, argv);
     try {
         if (!talk_to.empty()) {
             const auto echo = rondo::endpoint::parse(talk_to);

@@ -36,7 +36,7 @@ constexpr feature every[] = {
     feature::receive_limit,     feature::send_zero_copy,  feature::multishot_poll,
     feature::skip_success,      feature::registered_ring, feature::single_issuer,
     feature::deferred_taskrun,  feature::cooperative_taskrun,
-    feature::submit_all,        feature::no_iowait,
+    feature::submit_all,        feature::no_iowait,       feature::unix_end,
 };
 
 /// As the environment has them: without spaces, in the order of the enumerators.
@@ -138,6 +138,8 @@ TEST_CASE("what stands on a feature goes with it", "[engine][feature]") {
     CHECK(copying.has(feature::multishot_accept));
     CHECK_FALSE((all - feature::multishot_recv).has(feature::receive_limit));
     CHECK((all - feature::multishot_recv).has(feature::buffer_ring));
+    CHECK_FALSE((all - feature::receive_limit).has(feature::unix_end));
+    CHECK((all - feature::buffer_ring).has(feature::unix_end));
     CHECK_FALSE((all - feature::single_issuer).has(feature::deferred_taskrun));
 }
 

@@ -31,7 +31,8 @@ constexpr unsigned most_completions = 1u << 16;
 
 constexpr feature_set carried_out = feature::multishot_accept | feature::multishot_recv |
                                     feature::buffer_ring | feature::receive_limit |
-                                    feature::multishot_poll | feature::skip_success;
+                                    feature::multishot_poll | feature::skip_success |
+                                    feature::unix_end;
 
 struct alignas(64) entry_storage {
     std::byte bytes[64];

@@ -28,6 +28,7 @@ constexpr named_feature names[] = {
     {feature::cooperative_taskrun, "cooperative_taskrun"},
     {feature::submit_all, "submit_all"},
     {feature::no_iowait, "no_iowait"},
+    {feature::unix_end, "unix_end"},
 };
 
 constexpr feature_set named() noexcept {

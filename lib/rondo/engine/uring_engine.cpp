@@ -340,6 +340,29 @@ public:
         }
     }
 
+    /// Whether a multishot receive that waits is told of the end that follows a byte at once.
+    /// Where it is not, the request goes on until the ring ends.
+    bool tells_unix_end() {
+        int ends[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+            fail_setup(errno, "socketpair");
+        reader_.reset(ends[0]);
+        detail::unique_fd writer(ends[1]);
+        io_uring_sqe& entry = prepare(IORING_OP_RECV, reader_.get());
+        entry.flags = IOSQE_BUFFER_SELECT;
+        entry.ioprio = IORING_RECV_MULTISHOT;
+        const int taken = io_uring_submit(&ring_);
+        if (taken < 0) fail_setup(-taken, "io_uring_enter");
+        if (write(writer.get(), "", 1) != 1) fail_setup(errno, "write");
+        writer.reset();
+        if (next().first != 1) return false;
+        io_uring_cqe* seen = nullptr;
+        if (io_uring_get_events(&ring_) < 0 || io_uring_peek_cqe(&ring_, &seen) != 0) return false;
+        const bool told = seen->res == 0;
+        io_uring_cqe_seen(&ring_, seen);
+        return told;
+    }
+
     /// Looks at the answer to what cannot succeed: no descriptor of a ring takes connections, but
     /// whether a multishot was understood is said before that.
     bool accepts_multishot() {
@@ -347,7 +370,7 @@ public:
         return next().first == -ENOTSOCK;
     }
 
-    /// To be asked last, as the request goes on.
+    /// To be asked near the end, as the request goes on.
     bool polls_multishot() {
         event_.reset(eventfd(1, EFD_CLOEXEC));
         if (!event_) fail_setup(errno, "eventfd");
@@ -409,6 +432,7 @@ private:
     pages buffers_{4096};
     std::array<char, buffer_count> data_{};
     detail::unique_fd event_;
+    detail::unique_fd reader_;
     io_uring ring_{};
     bool knows_zero_copy_ = false;
 };
@@ -425,6 +449,9 @@ feature_set probe_features() {
     }
     if (trial.accepts_multishot()) found = found | feature::multishot_accept;
     if (trial.polls_multishot()) found = found | feature::multishot_poll;
+    if (found.has(feature::multishot_recv) && trial.tells_unix_end()) {
+        found = found | feature::unix_end;
+    }
     return found;
 }
 

@@ -1,4 +1,5 @@
 #include <rondo/detail/misuse.hpp>
+#include <rondo/detail/socket_family.hpp>
 #include <rondo/io/accept_state.hpp>
 #include <rondo/io/scheduler.hpp>
 
@@ -37,10 +38,7 @@ bool is_nobodys(std::int32_t result) noexcept {
 // A single accept(2) of a Unix listener that is shut down answers EAGAIN although poll(2) says that
 // it is readable, so the kernel tries 128 times and then starts a worker thread for it.
 bool is_tried_in_vain(int listener, bool multishot) noexcept {
-    int family = 0;
-    socklen_t size = sizeof family;
-    return !multishot && ::getsockopt(listener, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 &&
-           family == AF_UNIX;
+    return !multishot && detail::family_of(listener) == AF_UNIX;
 }
 
 }  // namespace

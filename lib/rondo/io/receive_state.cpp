@@ -1,4 +1,5 @@
 #include <rondo/detail/misuse.hpp>
+#include <rondo/detail/socket_family.hpp>
 #include <rondo/io/receive_state.hpp>
 #include <rondo/io/scheduler.hpp>
 #include <rondo/task/frame_pool.hpp>
@@ -31,6 +32,8 @@ void receive_state::bind(scheduler& on) {
                     "release() it there to move it");
     scheduler_ = &on;
     pool_ = &on.buffers();
+    forgets_end_ =
+        !on.carrier().has(feature::unix_end) && detail::family_of(descriptor_) == AF_UNIX;
     on.adopt(*this);
 }
 
@@ -64,7 +67,7 @@ void receive_state::arm_multishot() {
     entry.fd = descriptor_;
     entry.flags = IOSQE_BUFFER_SELECT;
     entry.buf_group = buffer_pool::group;
-    if (carrier.has(feature::multishot_recv) && !backlogged_) {
+    if (carrier.has(feature::multishot_recv) && !backlogged_ && !forgets_end_) {
         entry.ioprio = IORING_RECV_MULTISHOT;
         // Where the kernel can, it ends the request by itself after so many bytes (sqe->optlen,
         // which liburing 2.3 knows as the same field file_index). Elsewhere attend() stops it.

@@ -71,6 +71,7 @@ private:
     bool end_on_reset_ = false;
     bool starved_ = false;  // the pool had no buffer when data came, and could not grow
     bool backlogged_ = false;  // the peer has sent faster than was read; no limit in the kernel
+    bool forgets_end_ = false;  // a multishot receive from this socket: see feature::unix_end
     intake intake_ = intake::undecided;
     std::uint16_t first_ = buffer_pool::no_buffer;
     std::uint16_t last_ = buffer_pool::no_buffer;

@@ -1,5 +1,5 @@
+#include <rondo/detail/socket_family.hpp>
 #include <rondo/net/ip_option.hpp>
-
 #include <rondo/net/socket_error.hpp>
 
 #include <fmt/format.h>
@@ -17,6 +17,7 @@ namespace rondo::inline v0 {
 
 namespace {
 
+using detail::family_of;
 using detail::get_int_option;
 using detail::set_int_option;
 
@@ -27,13 +28,6 @@ struct family_names {
 };
 
 std::error_code failure() noexcept { return {errno, std::generic_category()}; }
-
-/// AF_INET, AF_INET6 or another, or a negative number where `fd` is no socket.
-int family_of(int fd) noexcept {
-    int family = 0;
-    socklen_t size = sizeof family;
-    return ::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 ? family : -1;
-}
 
 /// An IPv6 socket gets it for both families: it may send IPv4 packets as well.
 std::error_code set_for_family(int fd, const family_names& names, int value) noexcept {

@@ -619,7 +619,8 @@ TEST_CASE("chunks undelivered when the socket is destroyed are given back",
         }
         scheduler& here = co_await this_scheduler();
         // A receive that is no multishot is armed by who waits.
-        const bool comes = !faulty() && here.carrier().has(feature::multishot_recv);
+        const bool comes = !faulty() && here.carrier().has(feature::multishot_recv) &&
+                           (over == transport::tcp || here.carrier().has(feature::unix_end));
         if (comes) CHECK(here.stats().buffers_held > 0);
         pair.socket = stream_socket();
         const bool back = co_await all_buffers_are_back();

@@ -5,6 +5,7 @@
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/result.hpp>
 #include <rondo/task/task_group.hpp>
+#include <rondo/task/with_timeout.hpp>
 #include <rondo/testing/faulty_engine.hpp>
 
 #include <support/eventually.hpp>
@@ -18,6 +19,8 @@
 #include <linux/io_uring.h>
 #include <sys/socket.h>
 
+#include <cerrno>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -151,5 +154,88 @@ TEST_CASE("send_zero_copy is interrupted by close", "[net][zero_copy]") {
             }
         });
         CHECK(outcome == std::errc::operation_canceled);
+    });
+}
+
+namespace {
+
+/// Of bytes for a peer that reads none, while `end` is awaited; the error it ends with.
+template <typename End>
+task<std::error_code> end_stuck_send(stream_socket& from, End end) {
+    const std::string text = pattern(8'000'000);
+    std::error_code outcome;
+    co_await with_task_group([&](task_group& group) -> task<> {
+        group.spawn([&]() -> task<> {
+            auto sent = co_await as_result(from.send_zero_copy(text));
+            outcome = sent.error();
+        });
+        co_await some_turns();
+        co_await end();
+    });
+    co_return outcome;
+}
+
+task<bool> comes_to_reset(raw_peer& peer) {
+    // Behind what came before; whoever reads the error uses it up.
+    std::string unread(65536, '\0');
+    co_return co_await eventually([&] {
+        while (::recv(peer.descriptor(), unread.data(), unread.size(), MSG_DONTWAIT) > 0) {}
+        return errno == ECONNRESET;
+    });
+}
+
+/// The timer of a cancelled send passes at once.
+template <typename Body>
+void run_in_virtual_time(Body body) {
+    run_options options = test::options();
+    options.virtual_time = true;
+    rondo::run(options, body);
+}
+
+}  // namespace
+
+TEST_CASE("send_zero_copy cancelled while the peer reads nothing resets the connection",
+          "[net][zero_copy]") {
+    run_in_virtual_time([]() -> task<> {
+        raw_pair pair = connected_to_raw_peer();
+        const std::string text = pattern(8'000'000);
+        std::size_t transferred = 0;
+        try {
+            co_await with_timeout(std::chrono::milliseconds(10), pair.socket.send_zero_copy(text));
+            FAIL("it was sent to nobody");
+        } catch (const operation_timed_out& late) {
+            transferred = late.transferred();
+        }
+        CHECK(transferred < text.size());
+        scheduler& here = co_await this_scheduler();
+        if (!here.carrier().has(feature::send_zero_copy) || transferred == 0) co_return;
+        auto after = co_await as_result(pair.socket.send("more"));
+        CHECK_FALSE(after);
+        const bool reset = co_await comes_to_reset(pair.peer);
+        CHECK(reset);
+    });
+}
+
+TEST_CASE("close ends a send_zero_copy to a peer that reads nothing", "[net][zero_copy]") {
+    run_in_virtual_time([]() -> task<> {
+        raw_pair pair = connected_to_raw_peer();
+        const std::error_code outcome =
+            co_await end_stuck_send(pair.socket, [&] { return pair.socket.close(); });
+        CHECK(outcome == std::errc::operation_canceled);
+    });
+}
+
+TEST_CASE("abort ends a send_zero_copy to a peer that reads nothing, at once",
+          "[net][zero_copy]") {
+    test::run([]() -> task<> {
+        raw_pair pair = connected_to_raw_peer();
+        scheduler& here = co_await this_scheduler();
+        const auto began = here.now();
+        const std::error_code outcome =
+            co_await end_stuck_send(pair.socket, [&] { return pair.socket.abort(); });
+        CHECK(outcome == std::errc::operation_canceled);
+        CHECK(here.now() - began < std::chrono::milliseconds(900));
+        const bool reset = co_await comes_to_reset(pair.peer);
+        CHECK(reset);
     });
 }

@@ -8,10 +8,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <new>
+#include <tuple>
 
 namespace rondo::inline v0::detail {
 
 namespace {
+
+// After a cancellation, for the acknowledgment of what was sent.
+constexpr std::chrono::seconds patience(1);
 
 // A completion's result has 31 bits.
 constexpr std::size_t most_at_once = std::size_t{1} << 30;
@@ -20,6 +26,14 @@ constexpr std::size_t most_at_once = std::size_t{1} << 30;
 /// it counts against, is used up: copying needs none of them.
 bool refused(std::int32_t result) noexcept {
     return result == -EOPNOTSUPP || result == -EINVAL || result == -ENOMEM || result == -ENOBUFS;
+}
+
+/// SO_LINGER says how long what is unsent is worth waiting for.
+std::chrono::seconds patience_with(int socket) noexcept {
+    ::linger asked{};
+    socklen_t size = sizeof asked;
+    const bool known = ::getsockopt(socket, SOL_SOCKET, SO_LINGER, &asked, &size) == 0;
+    return known && asked.l_onoff != 0 ? std::chrono::seconds(asked.l_linger) : patience;
 }
 
 }  // namespace
@@ -63,6 +77,7 @@ void zero_copy_operation::arrived(std::int32_t result, std::uint32_t flags) noex
 }
 
 void zero_copy_operation::settle() noexcept {
+    if (armed()) loop().disarm(*this);
     if (outcome_ > 0) sent_ += static_cast<std::size_t>(outcome_);
     bool again = outcome_ >= 0 || outcome_ == -EINTR || outcome_ == -EAGAIN;
     if (!copies_ && refused(outcome_)) copies_ = again = true;
@@ -90,6 +105,26 @@ void zero_copy_operation::cancel() noexcept {
     if (rest_waits_) return;  // nothing in the kernel; send_rest() ends it
     scheduler& on = loop();
     on.cancel_request(scheduler::tag(static_cast<completion_target&>(target_)));
+    if (!copies_) bound_wait();
+}
+
+/// What the kernel has taken lies in the caller's memory until the peer acknowledges it, which one
+/// that reads nothing never does.
+void zero_copy_operation::bound_wait() noexcept {
+    const auto longest = patience_with(state_->descriptor());
+    if (longest == std::chrono::seconds(0)) return expire();
+    try {
+        loop().arm(*this, deadline_after(loop().now(), longest));
+    } catch (const std::bad_alloc&) {
+        expire();
+    }
+}
+
+/// A connect(2) to no address resets the connection, and the kernel drops what it has not sent.
+void zero_copy_operation::expire() noexcept {
+    ::sockaddr nobody{};
+    nobody.sa_family = AF_UNSPEC;
+    std::ignore = ::connect(state_->descriptor(), &nobody, sizeof nobody);
 }
 
 void zero_copy_operation::await_resume() {

@@ -4,18 +4,21 @@
 #include <rondo/const_buffer.hpp>
 #include <rondo/io/completion_target.hpp>
 #include <rondo/io/receive_state.hpp>
+#include <rondo/net/socket_name.hpp>
 
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <source_location>
+#include <string>
 #include <system_error>
 
 namespace rondo::inline v0::detail {
 
 /// send_zero_copy(buffer). Each request completes twice, with its count and when the kernel has
-/// let go of the memory, so its completions come with their flags, by way of a target.
-class zero_copy_operation final : public operation {
+/// let go of the memory, so its completions come with their flags, by way of a target. The timer
+/// bounds how long a cancelled one waits for a peer that acknowledges nothing.
+class zero_copy_operation final : public operation, private timer {
 public:
     zero_copy_operation(receive_state& state, const_buffer data) noexcept
         : state_(&state), data_(data.data()), size_(data.size()), target_(*this) {}
@@ -27,6 +30,7 @@ public:
     }
     void await_resume();
     std::error_code error() noexcept;
+    std::string awaits() const override { return "send_zero_copy to " + peer_text(*state_); }
 
 private:
     class target final : public completion_target {
@@ -47,6 +51,8 @@ private:
     void begin(std::coroutine_handle<> awaiting, context& where);
     void prepare(io_uring_sqe& entry) noexcept override;
     void cancel() noexcept override;
+    void expire() noexcept override;
+    void bound_wait() noexcept;
     void submit_rest();
     void send_rest() noexcept;
     void arrived(std::int32_t result, std::uint32_t flags) noexcept;

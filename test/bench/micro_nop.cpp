@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <system_error>
 
 namespace {
@@ -22,6 +23,7 @@ public:
         if (result_ < 0) throw std::system_error(error(), "nop");
         return result_;
     }
+    std::string awaits() const override { return "nothing"; }
 
 private:
     void prepare(io_uring_sqe& entry) noexcept override {

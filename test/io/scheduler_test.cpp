@@ -85,6 +85,7 @@ public:
         offer_->notify_one();
     }
     void await_resume() const noexcept {}
+    std::string awaits() const override { return "a post"; }
     void run() noexcept override { where().loop().make_ready(*this); }
     event_loop* loop = nullptr;
 

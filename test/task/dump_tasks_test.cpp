@@ -1,4 +1,9 @@
+#include <rondo/detail/unique_fd.hpp>
+#include <rondo/io/file.hpp>
+#include <rondo/io/readable.hpp>
+#include <rondo/net/send_file.hpp>
 #include <rondo/net/tcp.hpp>
+#include <rondo/net/unix.hpp>
 #include <rondo/sync/channel.hpp>
 #include <rondo/sync/event.hpp>
 #include <rondo/task/dump_tasks.hpp>
@@ -7,13 +12,21 @@
 #include <rondo/task/when_all.hpp>
 #include <rondo/task/with_timeout.hpp>
 
+#include <support/eventually.hpp>
 #include <support/harness.hpp>
 #include <support/tcp_pair.hpp>
+#include <support/temporary_folder.hpp>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <source_location>
 #include <string>
 
@@ -159,6 +172,49 @@ TEST_CASE("dump_tasks says what a task awaits of another one", "[task][dump_task
     CAPTURE(text);
     CHECK_THAT(text, ContainsSubstring(": an event to be set, for "));
     CHECK_THAT(text, ContainsSubstring(": a value of a channel, for "));
+}
+
+TEST_CASE("dump_tasks says which file, descriptor or peer an operation waits for",
+          "[task][dump_tasks][file]") {
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    const rondo::detail::unique_fd out(ends[0]);
+    const rondo::detail::unique_fd in(ends[1]);
+    const std::string empty_pipe = "/proc/self/fd/" + std::to_string(out.get());
+    // More than the sockets between have room for.
+    const rondo::test::temporary_folder folder;
+    const std::string large = folder.file("large");
+    std::ofstream(large).close();
+    std::filesystem::resize_file(large, 16'000'000);
+    std::string peer;
+    const std::string text = rondo::test::run([&]() -> rondo::task<std::string> {
+        rondo::file reader = co_await rondo::file::open(empty_pipe);
+        rondo::file source = co_await rondo::file::open(large);
+        auto pair = co_await rondo::test::narrow_pair();
+        peer = pair.a.remote_endpoint().to_string();
+        auto unix_pair = rondo::unix_socket::pair();
+        std::array<std::byte, 8> room{};
+        std::array<std::byte, 8> more_room{};
+        auto body = [&](rondo::task_group& group) -> rondo::task<std::string> {
+            group.spawn([&]() -> rondo::task<> { co_await reader.read(room); });
+            group.spawn([&]() -> rondo::task<> { co_await rondo::readable(out.get()); });
+            group.spawn([&]() -> rondo::task<> { co_await send_file(pair.a, source); });
+            group.spawn([&]() -> rondo::task<> {
+                co_await unix_pair.first.recv_descriptors(more_room);
+            });
+            co_await rondo::test::some_turns();
+            std::string dumped = co_await dump_beside(group);
+            co_return dumped;
+        };
+        std::string dumped = co_await rondo::with_task_group(body);
+        co_return dumped;
+    });
+    CAPTURE(text);
+    CHECK_THAT(text, ContainsSubstring(": read " + empty_pipe + ", for "));
+    CHECK_THAT(text, ContainsSubstring(": descriptor " + std::to_string(out.get()) +
+                                       " to be readable, for "));
+    CHECK_THAT(text, ContainsSubstring(": send_file " + large + " to " + peer + ", for "));
+    CHECK_THAT(text, ContainsSubstring(": recv_descriptors from "));
 }
 
 TEST_CASE("a function's name is taken out of what compilers say", "[task][dump_tasks]") {

@@ -71,6 +71,7 @@ public:
                         std::uint64_t offset) noexcept
         : file_operation(target), buffer_(buffer), offset_(offset) {}
     std::size_t await_resume();
+    std::string awaits() const override { return "read " + file_->path; }
 
 private:
     void prepare(io_uring_sqe& entry) noexcept override;
@@ -86,6 +87,7 @@ public:
     file_write_operation(open_file& target, const_buffer data, std::uint64_t offset) noexcept
         : file_operation(target), data_(data.data()), size_(data.size()), offset_(offset) {}
     void await_resume();
+    std::string awaits() const override { return "write " + file_->path; }
 
 private:
     void prepare(io_uring_sqe& entry) noexcept override;
@@ -103,6 +105,7 @@ public:
     file_sync_operation(open_file& target, bool data_only) noexcept
         : file_operation(target), data_only_(data_only) {}
     void await_resume();
+    std::string awaits() const override { return "sync " + file_->path; }
 
 private:
     void prepare(io_uring_sqe& entry) noexcept override;
@@ -115,6 +118,7 @@ public:
     file_open_operation(std::string path, int flags, unsigned permissions) noexcept
         : path_(std::move(path)), flags_(flags), permissions_(permissions) {}
     file await_resume();
+    std::string awaits() const override { return "open " + path_; }
 
 private:
     void prepare(io_uring_sqe& entry) noexcept override;
@@ -138,6 +142,7 @@ public:
     }
     void await_resume();
     std::error_code error() noexcept;
+    std::string awaits() const override { return "close " + file_->path; }
 
 private:
     void begin(std::coroutine_handle<> awaiting, context& where);

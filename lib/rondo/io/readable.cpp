@@ -30,6 +30,10 @@ void poll_operation::await_resume() const {
     throw std::system_error(error(), "poll");
 }
 
+std::string poll_operation::awaits() const {
+    return "descriptor " + std::to_string(descriptor_) + " to be readable";
+}
+
 }  // namespace detail
 
 task<> readable(int descriptor) {

@@ -4,6 +4,8 @@
 #include <rondo/io/operation.hpp>
 #include <rondo/task/task.hpp>
 
+#include <string>
+
 namespace rondo::inline v0 {
 
 namespace detail {
@@ -13,6 +15,7 @@ class poll_operation final : public operation {
 public:
     explicit poll_operation(int descriptor) noexcept : descriptor_(descriptor) {}
     void await_resume() const;
+    std::string awaits() const override;
 
 private:
     void prepare(io_uring_sqe& entry) noexcept override;

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <source_location>
 #include <span>
+#include <string>
 #include <system_error>
 #include <vector>
 
@@ -61,6 +62,7 @@ public:
     }
     received_descriptors await_resume();
     std::error_code error();
+    std::string awaits() const override { return "recv_descriptors from " + peer_text(*state_); }
 
 private:
     void begin(std::coroutine_handle<> awaiting, context& where);

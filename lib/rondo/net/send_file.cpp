@@ -242,6 +242,10 @@ void send_file_operation::fell_short() noexcept {
     state_->wake_closer();
 }
 
+std::string send_file_operation::awaits() const {
+    return "send_file " + file_->path + " to " + peer_text(*state_);
+}
+
 std::size_t send_file_operation::await_resume() {
     leave();
     const int error = -result_;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <source_location>
+#include <string>
 #include <system_error>
 
 namespace rondo::inline v0 {
@@ -36,6 +37,7 @@ public:
     }
     std::size_t await_resume();
     std::error_code error() noexcept;
+    std::string awaits() const override;
 
 private:
     /// What the request in the kernel is for.

@@ -36,8 +36,6 @@ public:
                                         : std::errc::broken_pipe);
     }
 
-    std::string awaits() const override { return "another task"; }
-
     /// For the primitive, once this has left its list.
     void end(wait_outcome outcome) noexcept {
         outcome_ = outcome;

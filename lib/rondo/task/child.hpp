@@ -8,6 +8,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <string>
 
 namespace rondo::inline v0::detail {
 
@@ -53,6 +54,7 @@ public:
 
         // It is only ever queued, never waiting, so no cancellation arrives here.
         void cancel() noexcept override {}
+        std::string awaits() const override { return "its first turn"; }
 
         void start() noexcept {
             context_.wait_for(*this, std::coroutine_handle<promise_type>::from_promise(*this));

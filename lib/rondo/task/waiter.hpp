@@ -25,7 +25,7 @@ public:
     context& where() const noexcept { return *context_; }
 
     /// What is waited for, in a few words, for dump_tasks(): "recv from 127.0.0.1:8000".
-    virtual std::string awaits() const { return "an event"; }
+    virtual std::string awaits() const = 0;
 
 protected:
     // Its members are set by context::wait_for(), not before: one is made for every await.

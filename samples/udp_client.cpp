@@ -29,6 +29,7 @@ using namespace std::chrono_literals;
 
 constexpr auto first_delay = 100ms;       // doubled for each try
 constexpr std::size_t most_sockets = 64;  // kept
+constexpr std::size_t longest_datagram = 65535;
 
 // There is no way to this address from here, as to an IPv6 one where IPv6 is off.
 bool has_no_way(const std::error_code& error) {
@@ -67,6 +68,8 @@ private:
         rondo::udp_socket& socket =
             sockets_.emplace_back(is_v4 ? rondo::ip_version::v4 : rondo::ip_version::v6);
         socket.connect(server);
+        std::string answer(longest_datagram, '\0');  // what does not fit would be cut off
+        const auto room = std::as_writable_bytes(std::span(answer));
         const auto begin = std::chrono::steady_clock::now();
         std::chrono::duration<double> delay = first_delay;
         for (int attempt = 1; attempt <= tries_; ++attempt, delay *= 2) {
@@ -75,10 +78,10 @@ private:
             co_await socket.send(message);
             // Clients that were cut off together shall not all come back together.
             const auto patience = delay * jitter_(random_);
-            auto answer =
-                co_await rondo::as_result(rondo::with_timeout(patience, socket.recv()));
-            if (answer) co_return std::string(answer->text());
-            if (answer.error() != std::errc::timed_out) answer.value();  // throws
+            auto size =
+                co_await rondo::as_result(rondo::with_timeout(patience, socket.recv(room)));
+            if (size) co_return answer.substr(0, *size);
+            if (size.error() != std::errc::timed_out) size.value();  // throws
         }
         const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
         throw std::runtime_error(

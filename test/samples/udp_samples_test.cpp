@@ -1,6 +1,7 @@
 #include <support/child_process.hpp>
 #include <support/private_network.hpp>
 #include <support/program.hpp>
+#include <support/raw_peer.hpp>
 #include <support/raw_udp.hpp>
 #include <support/sample.hpp>
 #include <support/udp_relay.hpp>
@@ -102,6 +103,28 @@ TEST_CASE("the first UDP server prints its steps and answers", "[samples]") {
     const outcome ended = server.process.finish();
     CHECK(ended.exit_code == 0);
     CHECK(ended.err.empty());
+}
+
+TEST_CASE("the UDP samples take the longest datagram whole", "[samples]") {
+    // What IPv4 has room for: 65535 bytes less two headers.
+    const std::string longest = pattern(65507);
+    raw_udp peer;
+    const std::string twin = GENERATE("", "blocking/");
+    udp_server server(twin + "udp_server");
+    peer.send_to(longest, server.address());
+    CHECK(next(peer).text == "Hello from UDP server!");
+    CHECK(server.process.read_line().starts_with("Received 65507 bytes from ('127.0.0.1', "));
+
+    sample_server echo("udp_echo_server");
+    peer.send_to(longest, *endpoint::parse(echo.where));
+    CHECK((next(peer).text == longest));
+
+    const std::string message(65507, 'm');
+    const outcome talked = run_program({sample(twin + "udp_client"), echo.where, message});
+    CHECK((talked.out == sent_and_received({message})));
+    CHECK(talked.err.empty());
+    CHECK(talked.exit_code == 0);
+    CHECK(echo.stop(SIGINT).err.empty());
 }
 
 TEST_CASE("the UDP samples show control bytes as text, which would act on the terminal",

@@ -9,6 +9,8 @@
 //     by its tick and dropped.
 //   * An input (a step) must count once. It has a sequence number; a player sends all steps the
 //     server has not yet confirmed, in each datagram, and the server takes what it has not seen.
+//   * A server believes no player: who wants to step further than one can walk stays where he is,
+//     and walls end the world, so that no sum of steps leads out of it, or out of an int.
 //   * A player counts what is missing among the ticks, and measures the jitter as RFC 3550 does.
 #include "command_line.hpp"
 
@@ -16,6 +18,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <deque>
 #include <map>
@@ -30,12 +33,20 @@ constexpr auto tick_length = std::chrono::nanoseconds(1s) / 30;
 constexpr auto longest_silence = 5s;      // of a player, or of the server
 constexpr std::size_t most_players = 64;  // what one datagram holds
 constexpr std::size_t most_steps = 32;    // unconfirmed, in one datagram
+constexpr int longest_step = 1;           // in each direction
+constexpr int wall = 10'000;              // where the world ends, on all four sides
 
 struct step {
     unsigned sequence = 0;
     int dx = 0;
     int dy = 0;
 };
+
+// Where a step leads from `place`, in one direction.
+int walk(int place, int way) {
+    if (way < -longest_step || way > longest_step) return place;
+    return std::clamp(place + way, -wall, wall);
+}
 
 struct player {
     int id = 0;
@@ -61,8 +72,8 @@ public:
             // The steps before are in the same datagram, if they were not taken already.
             if (each.sequence != who.confirmed + 1) continue;
             who.confirmed = each.sequence;
-            who.x += each.dx;
-            who.y += each.dy;
+            who.x = walk(who.x, each.dx);
+            who.y = walk(who.y, each.dy);
         }
     }
 
@@ -205,8 +216,8 @@ private:
         seen_.insert(tick);
         confirmed_ = confirmed;
         while (!unconfirmed_.empty() && unconfirmed_.front().sequence <= confirmed) {
-            x_ += unconfirmed_.front().dx;
-            y_ += unconfirmed_.front().dy;
+            x_ = walk(x_, unconfirmed_.front().dx);
+            y_ = walk(y_, unconfirmed_.front().dy);
             unconfirmed_.pop_front();
         }
         check_position(text);

@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -376,6 +377,43 @@ TEST_CASE("several players of udp_game walk at once, each every step once, over 
     }
     CHECK(relay.stop().dropped != 0);
     CHECK(game.stop(SIGINT).exit_code == 0);
+}
+
+TEST_CASE("udp_game lets nobody walk faster than a player can, or out of the world",
+          "[samples]") {
+    sample_server game("udp_game");
+    raw_udp cheat;
+    // Sends the steps until the server has confirmed the last of them; returns where it sees us.
+    const auto walk = [&](const std::string& steps, unsigned last) {
+        for (;;) {
+            cheat.send_to("input" + steps, *endpoint::parse(game.where));
+            const std::string state = next(cheat).text;
+            std::istringstream words(state);
+            std::string word;
+            unsigned tick = 0;
+            unsigned confirmed = 0;
+            REQUIRE(words >> word >> tick >> confirmed);
+            const std::size_t line = state.find('\n');
+            REQUIRE(line != std::string::npos);
+            if (confirmed == last) return state.substr(line + 1);
+        }
+    };
+    CHECK(walk("\n1 2147483647 0\n2 2147483647 0\n3 0 -2147483648\n4 0 -2147483648", 4) ==
+          "1 0 0");
+    CHECK(walk("\n5 2 0\n6 0 -2\n7 1 -1", 7) == "1 1 -1");
+    // What is no number ends the datagram.
+    CHECK(walk("\n8 1 0\n9 2147483648 0\n10 1 0", 8) == "1 2 -1");
+    unsigned sequence = 8;
+    std::string place;
+    while (sequence < 12'000) {
+        std::string steps;
+        for (int i = 0; i != 1000; ++i) steps += fmt::format("\n{} 1 -1", ++sequence);
+        place = walk(steps, sequence);
+    }
+    CHECK(place == "1 10000 -10000");
+    const outcome ended = game.stop(SIGINT);
+    CHECK(ended.exit_code == 0);
+    CHECK(ended.err.empty());
 }
 
 TEST_CASE("a player of udp_game finds a server by its name where IPv6 is off", "[samples]") {

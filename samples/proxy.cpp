@@ -1,6 +1,7 @@
 // A TCP proxy: each client gets a connection to the target. Two copies run at the same time, and
 // each direction ends by itself, so that a client that has nothing more to say still hears the
-// rest of the answer.
+// rest of the answer. A connection that fails is no end of anything: the other side gets a reset,
+// as it would without a proxy, and does not take half an answer for the whole.
 //
 //     ./samples/run echo_server localhost:8000             the target
 //     ./samples/run proxy localhost:8080 localhost:8000    in between
@@ -17,11 +18,25 @@ rondo::task<> forward(rondo::tcp_socket& from, rondo::tcp_socket& to) {
     to.shutdown(rondo::shutdown_mode::send);
 }
 
-// Where one direction fails, when_all() cancels the other, and both connections are closed.
+// Where one direction fails, when_all() cancels the other. Then both connections are reset.
 rondo::task<> proxy(rondo::tcp_socket client, std::string target) {
     rondo::tcp_socket server = co_await rondo::tcp_connect(target);
     server.set(rondo::no_delay{true});
-    co_await rondo::when_all(forward(client, server), forward(server, client));
+    auto done = co_await rondo::as_result(
+        rondo::when_all(forward(client, server), forward(server, client)));
+    if (done) co_return;
+    co_await client.abort();
+    co_await server.abort();
+    done.value();  // throws
+}
+
+// tcp_serve() by itself says nothing where a peer resets, but who runs a proxy wants to know.
+void report(const std::exception_ptr& failure) {
+    try {
+        std::rethrow_exception(failure);
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "proxy: {}\n", error.what());
+    }
 }
 
 int main(int argc, char** argv) {
@@ -37,6 +52,7 @@ int main(int argc, char** argv) {
         for (const auto& local : locals) fmt::print("listening on {}\n", local);
         std::fflush(stdout);
     };
+    options.on_failure = report;
     const auto handler = [&](rondo::tcp_socket client) {
         return proxy(std::move(client), target);
     };

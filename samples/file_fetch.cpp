@@ -98,9 +98,13 @@ rondo::task<received> read_kept(rondo::file& kept) {
     }
 }
 
+std::uint64_t size_kept(const std::string& part) {
+    return fs::exists(part) ? fs::file_size(part) : 0;
+}
+
 // Fetches into `part` what is missing there; throws what went wrong, with `part` kept.
 rondo::task<bool> fetch(std::string where, std::string name, std::string part) {
-    const std::uint64_t offset = fs::exists(part) ? fs::file_size(part) : 0;
+    const std::uint64_t offset = size_kept(part);
     rondo::tcp_socket server = co_await rondo::tcp_connect(where);
     rondo::buffered_reader reader(server);
     const std::string request = fmt::format("GET {} {}\n", name, offset);
@@ -150,6 +154,9 @@ int main(int argc, char** argv) {
         if (name.find('\n') != std::string::npos) throw failure("a name has one line");
         if (fs::exists(output)) throw failure(output + " is there already");
         const auto verified = rondo::run(rondo::until_interrupted(fetch(where, name, part)));
+        if (!verified && size_kept(part) == 0) {
+            throw failure("interrupted before anything has come");
+        }
         if (!verified) {
             throw failure(fmt::format("interrupted; {} keeps what has come: the same command "
                                       "fetches the rest", part));

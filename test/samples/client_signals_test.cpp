@@ -133,6 +133,20 @@ TEST_CASE("file_fetch shows its tasks at SIGUSR1; after Ctrl-C it keeps what has
     CHECK(std::filesystem::file_size(output + ".part") == 5);
 }
 
+TEST_CASE("file_fetch keeps nothing and says so where Ctrl-C comes before an answer",
+          "[samples]") {
+    const temporary_folder folder;
+    const std::string output = folder.file("got");
+    silent_server server;
+    program client({sample("file_fetch"), server.where(), "name", "--output", output});
+    server.accept();
+    server.hear();
+    const outcome ended = ends_by(client, SIGINT);
+    CHECK(ended.exit_code == 1);
+    CHECK(ended.err == "file_fetch: interrupted before anything has come\n");
+    CHECK_FALSE(std::filesystem::exists(output + ".part"));
+}
+
 TEST_CASE("port_check shows its tasks at SIGUSR1, and tells after Ctrl-C what it knows",
           "[samples][dump_tasks]") {
     full_listener silent;

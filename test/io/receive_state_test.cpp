@@ -40,6 +40,12 @@ run_options with_pool(unsigned initial, unsigned most, std::size_t buffer_size =
     return made;
 }
 
+bool receives_multishot(const scheduler& here, transport over) {
+    const engine& carrier = here.carrier();
+    return carrier.has(feature::multishot_recv) &&
+           (over == transport::tcp || carrier.has(feature::unix_end));
+}
+
 // An engine that behaves, but denies to have a feature.
 run_options without(feature missing) {
     run_options made;
@@ -117,7 +123,7 @@ TEST_CASE("a recv() that waits keeps one request armed over many arrivals",
     test::run([over]() -> task<> {
         raw_stream_pair pair = connected_to_raw_peer(over);
         scheduler& here = co_await this_scheduler();
-        if (!here.carrier().has(feature::multishot_recv)) SKIP("the engine has no multishot");
+        if (!receives_multishot(here, over)) SKIP("the engine has no multishot");
         co_await arm(pair.socket, pair.peer);
         const auto entries = here.stats().entries;
         for (int i = 0; i < 20; ++i) {
@@ -406,7 +412,7 @@ TEST_CASE("a multishot that ends early is armed again and loses nothing", "[io][
     rondo::run(options, [over]() -> task<> {
         raw_stream_pair pair = connected_to_raw_peer(over);
         scheduler& here = co_await this_scheduler();
-        if (!here.carrier().has(feature::multishot_recv)) SKIP("the engine has no multishot");
+        if (!receives_multishot(here, over)) SKIP("the engine has no multishot");
         const auto entries = here.stats().entries;
         std::string got;
         for (std::size_t i = 0; i < 30; ++i) {
@@ -540,7 +546,7 @@ TEST_CASE("many chunks left unread stop the receive where the kernel knows no li
     rondo::run(without(feature::receive_limit), []() -> task<> {
         raw_stream_pair pair = connected_to_raw_peer(transport::tcp);
         scheduler& here = co_await this_scheduler();
-        if (!here.carrier().has(feature::multishot_recv)) SKIP("the engine has no multishot");
+        if (!receives_multishot(here, transport::tcp)) SKIP("the engine has no multishot");
         co_await arm(pair.socket, pair.peer);
         std::size_t most = 0;
         std::string sent;
@@ -619,8 +625,7 @@ TEST_CASE("chunks undelivered when the socket is destroyed are given back",
         }
         scheduler& here = co_await this_scheduler();
         // A receive that is no multishot is armed by who waits.
-        const bool comes = !faulty() && here.carrier().has(feature::multishot_recv) &&
-                           (over == transport::tcp || here.carrier().has(feature::unix_end));
+        const bool comes = !faulty() && receives_multishot(here, over);
         if (comes) CHECK(here.stats().buffers_held > 0);
         pair.socket = stream_socket();
         const bool back = co_await all_buffers_are_back();
@@ -999,7 +1004,7 @@ TEST_CASE("recv(buffer) gathers what several chunks have brought", "[io][receive
     test::run([over]() -> task<> {
         raw_stream_pair pair = connected_to_raw_peer(over);
         scheduler& here = co_await this_scheduler();
-        if (!here.carrier().has(feature::multishot_recv)) SKIP("the engine has no multishot");
+        if (!receives_multishot(here, over)) SKIP("the engine has no multishot");
         co_await arm(pair.socket, pair.peer);
         std::size_t chunks = 0;
         for (; chunks < 3; ++chunks) {

@@ -536,14 +536,20 @@ task<> run_out_of_descriptors() {
     const rlim_t room = static_cast<rlim_t>(next) + 1 + clients + clients / 2;
     const rlimit limit = {room, room};
     ::setrlimit(RLIMIT_NOFILE, &limit);
-    co_await with_task_group([&](task_group& group) -> task<> {
-        group.spawn([&]() -> task<> { co_await serve(server, any_port, test::echo); });
-        const endpoint where = co_await listening(server);
-        std::vector<raw_peer> peers;
+    std::vector<raw_peer> peers;
+    // Before the server accepts, which takes descriptors at any time.
+    const auto connect_all = [&](std::span<const endpoint> where) {
         for (std::size_t i = 0; i < clients; ++i) {
-            peers.push_back(raw_peer::connect_to(where));
+            peers.push_back(raw_peer::connect_to(where.front()));
             peers.back().send("hello");
         }
+    };
+    co_await with_task_group([&](task_group& group) -> task<> {
+        group.spawn([&]() -> task<> {
+            serve_options options;
+            options.on_listening = connect_all;
+            co_await serve(server, any_port, test::echo, options);
+        });
         const bool paused = co_await eventually([&] { return server.stats.backed_off > 0; });
         require_that(paused, "the server has not backed off");
         require_that(server.stats.serving < clients, "the limit was too high for the test");

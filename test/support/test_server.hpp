@@ -28,8 +28,10 @@ task<> serve(test_server& server, Where where, Handler handler, serve_options op
     context& here = co_await this_context();
     here.set_stop(server.stop);
     options.stats = &server.stats;
-    options.on_listening = [&server](std::span<const endpoint> where_it_listens) {
+    options.on_listening = [&server, next = std::move(options.on_listening)](
+                               std::span<const endpoint> where_it_listens) {
         server.endpoints.assign(where_it_listens.begin(), where_it_listens.end());
+        if (next) next(where_it_listens);
     };
     if (!options.on_failure) {
         options.on_failure = [&server](std::exception_ptr failure) {

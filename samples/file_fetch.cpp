@@ -155,7 +155,7 @@ int main(int argc, char** argv) {
         if (fs::exists(output)) throw failure(output + " is there already");
         const auto verified = rondo::run(rondo::until_interrupted(fetch(where, name, part)));
         if (!verified && size_kept(part) == 0) {
-            throw failure("interrupted before anything has come");
+            throw failure("interrupted before anything came");
         }
         if (!verified) {
             throw failure(fmt::format("interrupted; {} keeps what has come: the same command "

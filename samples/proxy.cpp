@@ -1,7 +1,8 @@
 // A TCP proxy: each client gets a connection to the target. Two copies run at the same time, and
 // each direction ends by itself, so that a client that has nothing more to say still hears the
 // rest of the answer. A connection that fails is no end of anything: the other side gets a reset,
-// as it would without a proxy, and does not take half an answer for the whole.
+// as it would without a proxy, and does not take half an answer for the whole. So does a client
+// whose target does not answer at all.
 //
 //     ./samples/run echo_server localhost:8000             the target
 //     ./samples/run proxy localhost:8080 localhost:8000    in between
@@ -20,7 +21,9 @@ rondo::task<> forward(rondo::tcp_socket& from, rondo::tcp_socket& to) {
 
 // Where one direction fails, when_all() cancels the other. Then both connections are reset.
 rondo::task<> proxy(rondo::tcp_socket client, std::string target) {
-    rondo::tcp_socket server = co_await rondo::tcp_connect(target);
+    auto connected = co_await rondo::as_result(rondo::tcp_connect(target));
+    if (!connected) co_await client.abort();
+    rondo::tcp_socket server = std::move(connected.value());  // throws
     server.set(rondo::no_delay{true});
     auto done = co_await rondo::as_result(
         rondo::when_all(forward(client, server), forward(server, client)));

@@ -17,9 +17,13 @@
 #include <catch2/generators/catch_generators.hpp>
 
 #include <linux/io_uring.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <optional>
 #include <random>
 #include <string>
@@ -38,6 +42,24 @@ run_options with_pool(unsigned initial, unsigned most, std::size_t buffer_size =
     made.buffers.most = most;
     made.buffers.buffer_size = buffer_size;
     return made;
+}
+
+// Each is a receive of its own at the other side, where the descriptor is closed.
+void send_with_descriptor(const raw_peer& from, char byte) {
+    ::iovec bytes{&byte, 1};
+    alignas(::cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+    ::msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    ::cmsghdr& passed = *CMSG_FIRSTHDR(&message);
+    passed.cmsg_level = SOL_SOCKET;
+    passed.cmsg_type = SCM_RIGHTS;
+    passed.cmsg_len = CMSG_LEN(sizeof(int));
+    const int descriptor = STDERR_FILENO;
+    std::memcpy(CMSG_DATA(&passed), &descriptor, sizeof descriptor);
+    REQUIRE(::sendmsg(from.descriptor(), &message, MSG_NOSIGNAL) == 1);
 }
 
 bool receives_multishot(const scheduler& here, transport over) {
@@ -524,6 +546,20 @@ TEST_CASE("the end of a stream that came before its receive is told behind any c
         pair.peer.finish();
         const std::string got = co_await read_to_end(pair.socket);
         CHECK((got == pattern(size)));
+    });
+}
+
+TEST_CASE("the end of a Unix stream is told behind many bytes with descriptors",
+          "[io][receive_state]") {
+    // Where the completions of one turn fit into the queue.
+    if (faulty()) SKIP("a queue may be too small");
+    test::run([]() -> task<> {
+        raw_stream_pair pair = connected_to_raw_peer(transport::unix_stream);
+        const std::size_t count = 50;
+        for (std::size_t i = 0; i < count; ++i) send_with_descriptor(pair.peer, 'x');
+        pair.peer.finish();
+        const std::string got = co_await read_to_end(pair.socket);
+        CHECK(got == std::string(count, 'x'));
     });
 }
 

@@ -1,6 +1,7 @@
 #include <rondo/net/zero_copy_operation.hpp>
 
 #include <rondo/io/scheduler.hpp>
+#include <rondo/net/socket_option.hpp>
 #include <rondo/net/tcp.hpp>
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/result.hpp>
@@ -179,8 +180,10 @@ task<bool> comes_to_reset(raw_peer& peer) {
     // Behind what came before; whoever reads the error uses it up.
     std::string unread(65536, '\0');
     co_return co_await eventually([&] {
-        while (::recv(peer.descriptor(), unread.data(), unread.size(), MSG_DONTWAIT) > 0) {}
-        return errno == ECONNRESET;
+        ::ssize_t n = 0;
+        do n = ::recv(peer.descriptor(), unread.data(), unread.size(), MSG_DONTWAIT);
+        while (n > 0);
+        return n < 0 && errno == ECONNRESET;
     });
 }
 
@@ -230,12 +233,57 @@ TEST_CASE("abort ends a send_zero_copy to a peer that reads nothing, at once",
     test::run([]() -> task<> {
         raw_pair pair = connected_to_raw_peer();
         scheduler& here = co_await this_scheduler();
-        const auto began = here.now();
-        const std::error_code outcome =
-            co_await end_stuck_send(pair.socket, [&] { return pair.socket.abort(); });
+        clock::time_point began;
+        const std::error_code outcome = co_await end_stuck_send(pair.socket, [&] {
+            began = here.now();
+            return pair.socket.abort();
+        });
         CHECK(outcome == std::errc::operation_canceled);
         CHECK(here.now() - began < std::chrono::milliseconds(900));
         const bool reset = co_await comes_to_reset(pair.peer);
         CHECK(reset);
+    });
+}
+
+TEST_CASE("abort ends a send_zero_copy that was cancelled already, at once", "[net][zero_copy]") {
+    test::run([]() -> task<> {
+        raw_pair pair = connected_to_raw_peer();
+        pair.socket.set(linger_time(std::chrono::seconds(3600)));
+        cancel_scope scope;
+        std::error_code outcome;
+        const std::string text = pattern(8'000'000);
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> {
+                auto sent = co_await as_result(scope.run(pair.socket.send_zero_copy(text)));
+                outcome = sent.error();
+            });
+            co_await some_turns();
+            scope.cancel();
+            co_await some_turns();
+            co_await pair.socket.abort();
+        });
+        CHECK(outcome == std::errc::operation_canceled);
+    });
+}
+
+TEST_CASE("send_zero_copy that had to be dropped is no success", "[net][zero_copy]") {
+    run_in_virtual_time([]() -> task<> {
+        raw_pair pair = connected_to_raw_peer();
+        // Fills the peer's window, so that what follows is taken but never acknowledged.
+        pair.socket.set(send_buffer{4'000'000});
+        scheduler& here = co_await this_scheduler();
+        if (!here.carrier().has(feature::send_zero_copy)) SKIP("the engine has none such");
+        std::string filling(65536, 'x');
+        while (::send(pair.socket.descriptor(), filling.data(), filling.size(), MSG_DONTWAIT) ==
+               static_cast<::ssize_t>(filling.size())) {}
+        pair.socket.set(send_buffer{8'000'000});
+        try {
+            co_await with_timeout(std::chrono::milliseconds(10),
+                                  pair.socket.send_zero_copy("never acknowledged"));
+            FAIL("it was not acknowledged");
+        } catch (const operation_timed_out& late) {
+            INFO(late.transferred());
+            CHECK(late.transferred() <= 18);
+        }
     });
 }

@@ -143,7 +143,7 @@ TEST_CASE("file_fetch keeps nothing and says so where Ctrl-C comes before an ans
     server.hear();
     const outcome ended = ends_by(client, SIGINT);
     CHECK(ended.exit_code == 1);
-    CHECK(ended.err == "file_fetch: interrupted before anything has come\n");
+    CHECK(ended.err == "file_fetch: interrupted before anything came\n");
     CHECK_FALSE(std::filesystem::exists(output + ".part"));
 }
 

@@ -146,7 +146,8 @@ void accept_state::abandon() noexcept {
     }
     orphaned_ = true;
     scheduler_->orphan_made();
-    // Refuses newcomers from now on; close(2) does nothing while the request is armed.
+    // Refuses newcomers from now on; close(2) does nothing while the request is armed. Where it
+    // is tried in vain they are refused once the request is cancelled, in the next turn.
     if (!is_tried_in_vain(descriptor_, multishot_)) ::shutdown(descriptor_, SHUT_RDWR);
     stop();
 }

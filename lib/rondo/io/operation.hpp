@@ -20,7 +20,7 @@ class scheduler;
 
 /// One request, from its entry to its completion. It lives in the awaiting coroutine's frame and
 /// its address is the request's user_data, so the await returns only after the last completion.
-/// A new operation is a class with a constructor, prepare() and await_resume().
+/// A new operation is a class with a constructor, prepare(), await_resume() and awaits().
 class operation : public waiter {
 public:
     /// Always suspends: the cancel scope is known only from the awaiting promise.

@@ -140,6 +140,9 @@ void receive_state::append(std::uint16_t id, std::uint32_t length) noexcept {
             turn_ = scheduler_->turn();
             left_over_ = count_;
             if (left_over_ >= most_left_over) scheduler_->attend_to(*this);
+        } else if (count_ == left_over_ + most_at_once) [[unlikely]] {
+            // Chunks so small that the limit does not end the request: it might forget the end.
+            if (scheduler_->carrier().has(feature::receive_limit)) scheduler_->attend_to(*this);
         }
     }
     last_ = id;

@@ -51,6 +51,7 @@ private:
 
     static constexpr std::int32_t no_news = 1;
     static constexpr unsigned most_left_over = 4;  // chunks unread for a whole turn
+    static constexpr unsigned most_at_once = 24;   // and in one: see feature::unix_end
     static constexpr std::size_t limit_in_buffers = 8;
     static constexpr std::uint32_t copy_size = 4096;
 

@@ -128,7 +128,8 @@ void scheduler::expire_timers() noexcept {
 }
 
 engine::duration scheduler::longest_wait() noexcept {
-    if (!ready_.empty() || posted_.load(std::memory_order_relaxed) != nullptr) {
+    if (!ready_.empty() || attended_ != nullptr ||
+        posted_.load(std::memory_order_relaxed) != nullptr) {
         return engine::no_wait;
     }
     if (timers_.empty()) return engine::forever;

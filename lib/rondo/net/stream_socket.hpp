@@ -102,9 +102,9 @@ public:
 
     /// As send(), but the network card reads `data` where it lies: pays from some 16 KiB on.
     /// Returns when the kernel has let go of it, on TCP when the peer has acknowledged; so does a
-    /// failure or cancellation, then throwing with transferred(). A cancelled one waits for that
-    /// for 1 s, or as long as `linger` says: then it resets the connection. A plain send() where
-    /// there is none such (Unix sockets, the epoll engine); over loopback the kernel copies.
+    /// failure or cancellation, then throwing with transferred(). A cancelled one, by close() and
+    /// release() too, waits 1 s for that, or as long as `linger` says: then it resets the
+    /// connection. A plain send() where there is none such (Unix sockets, the epoll engine).
     detail::zero_copy_operation send_zero_copy(const_buffer data) noexcept {
         return detail::zero_copy_operation(*state_, data);
     }

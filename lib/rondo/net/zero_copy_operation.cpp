@@ -11,6 +11,7 @@
 #include <chrono>
 #include <new>
 #include <tuple>
+#include <utility>
 
 namespace rondo::inline v0::detail {
 
@@ -86,7 +87,13 @@ void zero_copy_operation::settle() noexcept {
         loop().attend_to(target_);
         return;
     }
-    result_ = sent_ == size_ ? 0 : again ? -ECANCELED : outcome_;
+    result_ = again || dropped_ ? -ECANCELED : outcome_;
+    if (sent_ == size_ && !dropped_) result_ = 0;
+    settled_ = true;
+    if (!gives_up_) end();
+}
+
+void zero_copy_operation::end() noexcept {
     finish();
     state_->wake_closer();
 }
@@ -95,23 +102,34 @@ void zero_copy_operation::send_rest() noexcept {
     rest_waits_ = false;
     if (!cancel_requested_) return submit_rest();
     result_ = -ECANCELED;
-    finish();
-    state_->wake_closer();
+    end();
+}
+
+void zero_copy_operation::attended() noexcept {
+    if (rest_waits_) return send_rest();
+    gives_up_ = false;
+    if (settled_) return end();
+    drop_unsent();
 }
 
 void zero_copy_operation::cancel() noexcept {
-    if (cancel_requested_) return;
-    cancel_requested_ = true;
+    // Asked again: abort() has shortened the wait.
+    if (std::exchange(cancel_requested_, true)) {
+        if (armed()) bound_wait();
+        return;
+    }
     if (rest_waits_) return;  // nothing in the kernel; send_rest() ends it
     scheduler& on = loop();
     on.cancel_request(scheduler::tag(static_cast<completion_target&>(target_)));
-    if (!copies_) bound_wait();
+    // Making room for that entry may have ended this.
+    if (!copies_ && !made_ready()) bound_wait();
 }
 
 /// What the kernel has taken lies in the caller's memory until the peer acknowledges it, which one
 /// that reads nothing never does.
 void zero_copy_operation::bound_wait() noexcept {
     const auto longest = patience_with(state_->descriptor());
+    if (armed()) loop().disarm(*this);
     if (longest == std::chrono::seconds(0)) return expire();
     try {
         loop().arm(*this, deadline_after(loop().now(), longest));
@@ -120,8 +138,15 @@ void zero_copy_operation::bound_wait() noexcept {
     }
 }
 
-/// A connect(2) to no address resets the connection, and the kernel drops what it has not sent.
+/// Not before what the kernel has to tell by now was looked at.
 void zero_copy_operation::expire() noexcept {
+    gives_up_ = true;
+    loop().attend_to(target_);
+}
+
+/// A connect(2) to no address resets the connection, and the kernel drops what it has not sent.
+void zero_copy_operation::drop_unsent() noexcept {
+    dropped_ = true;
     ::sockaddr nobody{};
     nobody.sa_family = AF_UNSPEC;
     std::ignore = ::connect(state_->descriptor(), &nobody, sizeof nobody);

@@ -39,7 +39,7 @@ private:
         void complete(std::int32_t result, std::uint32_t flags) noexcept override {
             of_->arrived(result, flags);
         }
-        void attend() noexcept override { of_->send_rest(); }
+        void attend() noexcept override { of_->attended(); }
         void stop() override {}
         bool stopped() const noexcept override { return true; }
         void unbind() override {}
@@ -53,6 +53,9 @@ private:
     void cancel() noexcept override;
     void expire() noexcept override;
     void bound_wait() noexcept;
+    void attended() noexcept;
+    void drop_unsent() noexcept;
+    void end() noexcept;
     void submit_rest();
     void send_rest() noexcept;
     void arrived(std::int32_t result, std::uint32_t flags) noexcept;
@@ -65,6 +68,9 @@ private:
     std::int32_t outcome_ = 0;  // of the latest request; its memory may still be in use
     bool copies_ = false;       // by plain sends: this socket or engine knows no other
     bool rest_waits_ = false;   // for its entry; nothing is in the kernel
+    bool settled_ = false;      // nothing is in the kernel, result_ is known
+    bool gives_up_ = false;     // unless it settles in this turn; to be attended to
+    bool dropped_ = false;      // what the kernel had taken may not have arrived
     target target_;
 };
 

@@ -9,8 +9,9 @@
 //     by its tick and dropped.
 //   * An input (a step) must count once. It has a sequence number; a player sends all steps the
 //     server has not yet confirmed, in each datagram, and the server takes what it has not seen.
-//   * A server believes no player: who wants to step further than one can walk does not move in that
-//     direction, and walls end the world, so that no sum of steps leads out of it, or out of an int.
+//   * A server believes no player: who wants to step further than one can walk does not move in
+//     that direction, and walls end the world, so that no sum of steps leads out of it, or out of
+//     an int.
 //   * A player counts what is missing among the ticks, and measures the jitter as RFC 3550 does.
 #include "command_line.hpp"
 

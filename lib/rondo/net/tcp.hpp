@@ -49,8 +49,8 @@ public:
 
     /// As close(), but the peer gets a reset instead of the end of the stream: both sides forget
     /// the connection, with what was sent and not yet delivered, and no TIME-WAIT stays behind
-    /// (linger of 0 s). A duplicate of the descriptor keeps the connection, unless a send_zero_copy()
-    /// had to be dropped. Never throws.
+    /// (linger of 0 s). A duplicate of the descriptor keeps the connection, unless a
+    /// send_zero_copy() had to be dropped. Never throws.
     task<> abort() { return detail::abort_connection(std::move(state_)); }
 
     /// The connection's state, times and queues now (net/tcp_info.hpp). `unread` counts what recv()

@@ -30,6 +30,8 @@ NOT_PROVOKED = {
     "a page cache that lacks a file's end": ["cachestat"],
     "the file of a Unix server with permissions of its own": ["chmod", "fchmod"],
     "a processor whose clock is no vDSO's": ["clock_gettime"],
+    "a relative path of a Unix server": ["getcwd"],
+    "a Unix server in place of one that was killed a moment ago": ["kill"],
     "file::sync and requests the kernel gives no room for": ["fsync", "fadvise64"],
     "a forbidden ring, whose cause is looked for": ["getegid", "getgroups", "lseek"],
     "a vector that outgrows what malloc maps": ["mremap"],

@@ -1,4 +1,5 @@
 """What rondo can do, as programs: all samples that touch a different part of it."""
+import fcntl
 import os
 import pathlib
 import signal
@@ -88,8 +89,12 @@ def echo_over_unix(programs, folder):
     left = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     left.bind(path)
     left.close()
+    # Another that starts in the same directory would hold this lock; a server waits a while for it.
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
     with Server(programs, "echo_server", "unix:" + path):
         echo_by(socket.AF_UNIX, path)
+    os.close(lock)
 
 
 def datagrams(programs):

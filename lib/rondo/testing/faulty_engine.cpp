@@ -1,5 +1,4 @@
 #include <rondo/testing/faulty_engine.hpp>
-#include <rondo/testing/kernel_errors.hpp>
 
 #include <algorithm>
 #include <bit>
@@ -11,21 +10,16 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+#include <rondo/testing/entry_kind.hpp>
+#include <rondo/testing/kernel_errors.hpp>
+
 namespace rondo::inline v0::testing {
+
+using namespace entry_kind;
 
 namespace {
 
 static_assert(sizeof(io_uring_sqe) == 64);
-
-constexpr std::array<std::string_view, fault_count> fault_names{
-    "error",           "short_receive",       "short_send",     "interrupted_request",
-    "would_block",     "no_buffers",          "out_of_memory",  "accept_error",
-    "early_end",       "held_completion",     "swapped_completions", "partial_submit",
-    "interrupted_enter", "interrupted_wait",  "late_cancel",    "cancel_already",
-    "spurious_readiness",  "late_notification",   "notified_error", "cancel_missed",
-    "refused",         "overflow",
-};
-static_assert(static_cast<std::size_t>(fault::overflow) + 1 == fault_count);
 
 // Long enough for a loopback peer to act, short enough that eight holds go unnoticed.
 constexpr std::chrono::microseconds longest_wait_while_held{200};
@@ -34,146 +28,7 @@ constexpr int most_flushes = 1000;
 
 constexpr unsigned flag(int message_flag) noexcept { return static_cast<unsigned>(message_flag); }
 
-bool is_receive(const io_uring_sqe& entry) noexcept {
-    return entry.opcode == IORING_OP_RECV || entry.opcode == IORING_OP_RECVMSG;
-}
-bool is_send(const io_uring_sqe& entry) noexcept {
-    return entry.opcode == IORING_OP_SEND || entry.opcode == IORING_OP_SENDMSG ||
-           entry.opcode == IORING_OP_SEND_ZC;
-}
-bool is_file_transfer(const io_uring_sqe& entry) noexcept {
-    return entry.opcode == IORING_OP_READ || entry.opcode == IORING_OP_WRITE;
-}
-bool is_multishot_receive(const io_uring_sqe& entry) noexcept {
-    return is_receive(entry) && (entry.ioprio & IORING_RECV_MULTISHOT) != 0;
-}
-bool is_multishot_accept(const io_uring_sqe& entry) noexcept {
-    return entry.opcode == IORING_OP_ACCEPT && (entry.ioprio & IORING_ACCEPT_MULTISHOT) != 0;
-}
-bool is_multishot_poll(const io_uring_sqe& entry) noexcept {
-    return entry.opcode == IORING_OP_POLL_ADD && entry.len == IORING_POLL_ADD_MULTI;
-}
-bool is_linked(const io_uring_sqe& entry) noexcept {
-    return (entry.flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK)) != 0;
-}
-bool skips_success(const io_uring_sqe& entry) noexcept {
-    return (entry.flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
-}
-// RECVMSG has another buffer layout as a multishot: it cannot become a one-shot, see keep_last().
-bool is_message_multishot(const io_uring_sqe& entry) noexcept {
-    return entry.opcode == IORING_OP_RECVMSG && is_multishot_receive(entry) &&
-           !skips_success(entry);
-}
-bool is_convertible(const io_uring_sqe& entry) noexcept {
-    if (skips_success(entry)) return false;
-    return is_multishot_accept(entry) || is_multishot_poll(entry) ||
-           (is_multishot_receive(entry) && entry.opcode == IORING_OP_RECV);
-}
-
-// The limit of a multishot receive (6.17) lies where older headers have file_index.
-__u32& total_limit(io_uring_sqe& entry) noexcept { return entry.file_index; }
-
-// A datagram cannot be cut: a part of it would be lost.
-bool is_stream(const io_uring_sqe& entry) noexcept {
-    if ((entry.flags & IOSQE_FIXED_FILE) != 0 || (entry.msg_flags & flag(MSG_OOB)) != 0) {
-        return false;
-    }
-    int type = 0;
-    socklen_t length = sizeof(type);
-    return ::getsockopt(entry.fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
-           type == SOCK_STREAM;
-}
-
-// Without MSG_WAITALL a short count is a success, and a skipped one would hide it.
-bool can_be_sent_short(const io_uring_sqe& entry) noexcept {
-    return (!skips_success(entry) || (entry.msg_flags & flag(MSG_WAITALL)) != 0) &&
-           is_stream(entry);
-}
-
-bool is_regular_file(int descriptor) noexcept {
-    struct ::stat about {};
-    return ::fstat(descriptor, &about) == 0 && S_ISREG(about.st_mode);
-}
-
-// Nothing but the kernel itself has to act, and at once or as soon as a disk answers.
-bool ends_by_itself(const io_uring_sqe& entry) noexcept {
-    switch (entry.opcode) {
-        case IORING_OP_READ:
-        case IORING_OP_WRITE: return is_regular_file(entry.fd);
-        case IORING_OP_OPENAT:
-        case IORING_OP_FSYNC:
-        case IORING_OP_FADVISE:
-        case IORING_OP_CLOSE:
-        case IORING_OP_NOP: return true;
-        default: return false;
-    }
-}
-
-// close(2) closes where it fails, too.
-bool is_carried_out_with(const io_uring_sqe& entry, int error) noexcept {
-    return entry.opcode == IORING_OP_CLOSE && !skips_success(entry) && error != ECANCELED;
-}
-
-void make_one_shot(io_uring_sqe& entry) noexcept {
-    if (entry.opcode == IORING_OP_ACCEPT) {
-        entry.ioprio = static_cast<__u16>(entry.ioprio & ~IORING_ACCEPT_MULTISHOT);
-    } else if (entry.opcode == IORING_OP_POLL_ADD) {
-        entry.len &= ~IORING_POLL_ADD_MULTI;
-    } else {
-        entry.ioprio = static_cast<__u16>(entry.ioprio & ~IORING_RECV_MULTISHOT);
-        if (const unsigned limit = std::exchange(total_limit(entry), 0); limit != 0) {
-            entry.len = entry.len == 0 ? limit : std::min(entry.len, limit);
-        }
-    }
-}
-
 }  // namespace
-
-std::string_view to_string(fault kind) noexcept {
-    return fault_names[static_cast<std::size_t>(kind)];
-}
-
-fault_plan fault_plan::from_seed(std::uint64_t seed) {
-    struct range {
-        fault kind;
-        unsigned most;
-    };
-    // Errors that make a program back off are kept rare, or a run takes long.
-    constexpr range ranges[] = {
-        {fault::short_receive, 500},       {fault::short_send, 400},
-        {fault::interrupted_request, 150}, {fault::would_block, 300},
-        {fault::no_buffers, 150},          {fault::accept_error, 60},
-        {fault::early_end, 600},           {fault::held_completion, 300},
-        {fault::swapped_completions, 500}, {fault::partial_submit, 300},
-        {fault::interrupted_enter, 150},   {fault::interrupted_wait, 250},
-        {fault::late_cancel, 400},         {fault::cancel_already, 400},
-        {fault::spurious_readiness, 200},  {fault::late_notification, 500},
-        {fault::notified_error, 200},
-    };
-    random source(seed ^ 0x66617565'6c747921u);
-    fault_plan plan;
-    plan.seed = seed;
-    for (const range& each : ranges) {
-        // A third of the kinds is off: faults also hide one another.
-        const unsigned strength = source.below(3);
-        plan.with(each.kind, strength == 0 ? 0 : strength == 1 ? each.most / 6 : each.most);
-    }
-    plan.longest_hold = 1 + source.below(8);
-    return plan;
-}
-
-fault_plan fault_plan::with_errors_from_seed(std::uint64_t seed) {
-    fault_plan plan = from_seed(seed);
-    random source(seed ^ 0x6572726f'72730000u);
-    constexpr unsigned chances[] = {3, 20, 80};
-    return plan.with(fault::error, chances[source.below(3)])
-        .with(fault::out_of_memory, chances[source.below(3)]);
-}
-
-engine_options fault_plan::queues_from_seed(std::uint64_t seed) noexcept {
-    constexpr engine_options sizes[] = {{4, 8}, {8, 16}, {32, 64}, {256, 4096}};
-    return sizes[random(~seed).below(4)];
-}
 
 /// A copy of a caller's msghdr that names fewer bytes; the inner engine may read it late.
 struct faulty_engine::message {
@@ -258,7 +113,7 @@ std::string faulty_engine::describe() const {
     for (std::size_t i = 0; i < fault_count; ++i) {
         if (injected_[i] == 0) continue;
         line += ' ';
-        line += fault_names[i];
+        line += to_string(static_cast<fault>(i));
         line += '=' + std::to_string(injected_[i]);
     }
     return line;

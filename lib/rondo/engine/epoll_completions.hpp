@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <rondo/engine/engine.hpp>
+#include <rondo/engine/epoll_operation.hpp>
 
 namespace rondo::inline v0::detail {
 
@@ -40,6 +41,15 @@ public:
             backlog_.push_back({user_data, result, flags});
         }
     }
+
+    /// The last completion of `operation`, unless it asked not to be told of a success.
+    void complete(const epoll_operation& operation, std::int64_t result, std::uint32_t flags = 0);
+    /// Bytes moved before the error are reported instead of it, as the kernel does; being short
+    /// they count as a failure, which IOSQE_CQE_SKIP_SUCCESS does not hide. Returns `finished`.
+    epoll_outcome fail(const epoll_operation& operation, int error);
+    /// One completion of many. False when it had to be the last: with a full queue a multishot
+    /// would fill the backlog without bound.
+    bool deliver(const epoll_operation& operation, int result, std::uint32_t flags);
 
     /// Keeps a completion for the next enter().
     void post_later(std::uint64_t user_data, std::int32_t result) {

@@ -32,6 +32,9 @@ struct epoll_descriptor {
     bool interrupted = false;  // a reader was stopped by its budget and goes on in the next turn
     type kind = type::unknown;
     mode accepting = mode::unknown;
+
+    /// What `number`, which this is about, is: asked of the kernel once.
+    type kind_of(int number) noexcept;
 };
 
 /// Entries never move: a reference stays good while others are made.

@@ -27,11 +27,6 @@ namespace {
 // More than this is copied on a helper thread, however much of it is in memory.
 constexpr std::uint32_t most_at_once = 1u << 20;
 
-template <class Pointee>
-Pointee* pointer(std::uint64_t address) noexcept {
-    return reinterpret_cast<Pointee*>(static_cast<std::uintptr_t>(address));
-}
-
 int check(const io_uring_sqe& entry) noexcept {
     if ((entry.flags & IOSQE_BUFFER_SELECT) != 0 || entry.ioprio != 0) return EINVAL;
     switch (entry.opcode) {

@@ -31,7 +31,20 @@ struct epoll_operation {
     std::uint8_t entry_flags = 0;  // IOSQE_*
     bool multishot = false;
     bool started = false;  // connect(2) has been called
+
+    bool has_flag(int flag) const noexcept {
+        return (flags & static_cast<std::uint32_t>(flag)) != 0;
+    }
 };
+
+/// What an attempt at an operation came to. `interrupted`: it has had its share of this turn.
+enum class epoll_outcome : std::uint8_t { finished, waiting, interrupted };
+
+/// What the number in `address` or `address2` stands for.
+template <class Pointee>
+Pointee* pointer(std::uint64_t address) noexcept {
+    return reinterpret_cast<Pointee*>(static_cast<std::uintptr_t>(address));
+}
 
 /// Operations of one descriptor which wait for the same, in the order of their arrival.
 class epoll_operation_list {

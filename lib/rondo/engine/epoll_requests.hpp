@@ -5,15 +5,13 @@
 #include <cstdint>
 #include <vector>
 
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 #include <rondo/engine/engine.hpp>
 #include <rondo/engine/epoll_buffers.hpp>
 #include <rondo/engine/epoll_completions.hpp>
 #include <rondo/engine/epoll_descriptor.hpp>
 #include <rondo/engine/epoll_files.hpp>
 #include <rondo/engine/epoll_operation.hpp>
+#include <rondo/engine/epoll_transfers.hpp>
 
 struct io_uring_sqe;
 
@@ -53,20 +51,13 @@ public:
     bool called = false;  // a system call was made
 
 private:
-    enum class outcome { finished, waiting, interrupted };
-
-    /// What one descriptor may deliver in a turn, so that one fast peer starves nobody.
-    static constexpr unsigned budget = 32;
+    using outcome = epoll_outcome;
 
     // Beginning and ending
-    bool is_refused(const io_uring_sqe& entry) const noexcept;
     void start(const io_uring_sqe& entry);
     void cancel(const io_uring_sqe& entry);
     void close(const io_uring_sqe& entry);
     void complete(const io_uring_sqe& entry, int result);
-    void complete(const epoll_operation& operation, std::int64_t result, std::uint32_t flags = 0);
-    outcome fail(const epoll_operation& operation, int error);
-    bool deliver(const epoll_operation& operation, int result, std::uint32_t flags);
 
     // Waiting
     epoll_operation_list& list_of(epoll_descriptor& descriptor,
@@ -84,25 +75,9 @@ private:
     outcome accept(epoll_descriptor& descriptor, epoll_operation& operation);
     int accept_one(epoll_descriptor& descriptor, const epoll_operation& operation);
     outcome connect(epoll_descriptor& descriptor, epoll_operation& operation);
-    outcome receive(epoll_descriptor& descriptor, epoll_operation& operation);
-    outcome receive_selected(epoll_descriptor& descriptor, epoll_operation& operation);
-    std::int64_t fill_buffer(epoll_descriptor& descriptor, epoll_operation& operation,
-                             const abi::buffer_slot& slot, bool& last);
-    static std::int64_t fill_message(const epoll_operation& operation,
-                                     const abi::buffer_slot& slot);
-    static std::int64_t fill_framed(const epoll_operation& operation, const abi::buffer_slot& slot,
-                                    bool& last);
-    outcome receive_without_buffer(epoll_descriptor& descriptor, epoll_operation& operation);
-    outcome receive_failed(epoll_descriptor& descriptor, epoll_operation& operation, int error);
-    outcome send(epoll_descriptor& descriptor, epoll_operation& operation);
-    outcome message(epoll_descriptor& descriptor, epoll_operation& operation);
-    ::msghdr remainder(const ::msghdr& whole, std::size_t skip);
-    outcome stream(epoll_descriptor& descriptor, epoll_operation& operation);
     void forget_stream(const epoll_descriptor& descriptor, int number,
                        std::uint8_t opcode) noexcept;
     outcome poll(epoll_descriptor& descriptor, epoll_operation& operation);
-    epoll_descriptor::type kind_of(epoll_descriptor& descriptor, int number) noexcept;
-    bool drained(epoll_descriptor& descriptor, const epoll_operation& operation) noexcept;
 
     const int epoll_;
     const feature_set features_;
@@ -110,10 +85,10 @@ private:
     epoll_operation_store store_;
     epoll_descriptor_table descriptors_;
     epoll_buffers buffers_;
+    epoll_transfers transfers_{completions_, buffers_};
     epoll_files files_;
     std::vector<std::uint64_t> interrupted_;  // tags, to be continued in the next turn
     std::vector<std::uint64_t> resuming_;     // tags, to be continued in this turn
-    std::vector<::iovec> vectors_;            // what is left of a message's buffers
 };
 
 }  // namespace rondo::inline v0::detail

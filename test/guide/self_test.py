@@ -1,0 +1,200 @@
+#!/usr/bin/env python3
+"""Proves that the checks of the guide can fail, and that run_blocks.py runs what is written."""
+import importlib.util
+import pathlib
+import tempfile
+import textwrap
+import unittest
+
+import run_blocks
+
+# By its path: the style's check.py has the same name.
+spec = importlib.util.spec_from_file_location(
+    "guide_check", pathlib.Path(__file__).resolve().parent / "check.py")
+check = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(check)
+
+SOURCE = """\
+// A sample.
+#include <string>
+
+namespace {
+
+// What one client is.
+struct client {
+    int number = 0;
+};
+
+class room {
+public:
+    explicit room(int size) : size_(size) {}
+    // How many there are.
+    int count() const {
+        if (size_ > 1) {
+            return size_;
+        }
+        return 0;
+    }
+
+private:
+    int size_;
+};
+
+const char* text = "{";
+
+template <typename T>
+int twice(T value) {
+    return 2 * value;
+}
+
+int over(int a) { return a; }
+int over(char a) { return a; }
+
+}  // namespace
+
+TEST_CASE("it works, mostly", "[tag]") {
+    CHECK(twice(1) == 2);
+}
+"""
+
+
+def findings(page, update=False, source=SOURCE):
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder).resolve()
+        (root / "docs/guide").mkdir(parents=True)
+        (root / "a.cpp").write_text(source)
+        file = root / "docs/guide/page.md"
+        file.write_text(page)
+        found = [message for _, message in check.check_page(root, file, update)]
+        return (found, file.read_text()) if update else found
+
+
+def cpp(mark, text):
+    return f"# A page\n\n<!-- code: {mark} -->\n```cpp\n{text}```\n"
+
+
+class CheckTest(unittest.TestCase):
+    def shown(self, names):
+        found, page = findings(cpp(f"a.cpp#{names}", "no\n"), update=True)
+        self.assertEqual(found, [])
+        return page.split("```cpp\n")[1].split("```")[0]
+
+    def test_a_copy_is_accepted_and_any_difference_found(self):
+        twice = "template <typename T>\nint twice(T value) {\n    return 2 * value;\n}\n"
+        self.assertEqual(findings(cpp("a.cpp#twice", twice)), [])
+        for other in (twice.replace("2", "3"), twice + "\n", twice[1:], ""):
+            self.assertEqual(len(findings(cpp("a.cpp#twice", other))), 1, other)
+
+    def test_a_changed_source_is_found(self):
+        twice = "template <typename T>\nint twice(T value) {\n    return 2 * value;\n}\n"
+        changed = SOURCE.replace("2 * value", "value + value")
+        self.assertEqual(len(findings(cpp("a.cpp#twice", twice), source=changed)), 1)
+
+    def test_the_whole_file(self):
+        self.assertEqual(findings(cpp("a.cpp", SOURCE)), [])
+        self.assertEqual(len(findings(cpp("a.cpp", SOURCE + "\n"))), 1)
+
+    def test_what_a_name_stands_for(self):
+        self.assertEqual(self.shown("client"),
+                         "// What one client is.\nstruct client {\n    int number = 0;\n};\n")
+        count = ("// How many there are.\nint count() const {\n    if (size_ > 1) {\n"
+                 "        return size_;\n    }\n    return 0;\n}\n")
+        self.assertEqual(self.shown("count"), count)
+        self.assertEqual(self.shown("room::count"), count)
+        self.assertTrue(self.shown("room::room").startswith("explicit room"))
+        self.assertEqual(self.shown('"it works, mostly"').split("\n")[0],
+                         'TEST_CASE("it works, mostly", "[tag]") {')
+        self.assertEqual(self.shown("client + room::count"),
+                         self.shown("client") + "\n" + count)
+
+    def test_what_cannot_be_found_is_reported(self):
+        for mark in ("a.cpp#missing", "a.cpp#over", "b.cpp", "a.cpp#lient", "a.cpp#client::count"):
+            self.assertEqual(len(findings(cpp(mark, ""))), 1, mark)
+
+    def test_no_block_without_a_source(self):
+        self.assertEqual(len(findings("```cpp\nint a;\n```\n")), 1)
+        self.assertEqual(len(findings("<!-- code: a.cpp -->\n\n```cpp\nint a;\n```\n")), 1)
+        for language in ("c++", "", "C", "diff"):
+            self.assertEqual(len(findings(f"```{language}\nint a;\n```\n")), 1, language)
+        self.assertEqual(findings("<!-- run -->\n```sh\ntrue\n```\n\n```text\nyes\n```\n"), [])
+
+    def test_marks_above_other_blocks_and_unknown_ones(self):
+        self.assertEqual(len(findings("<!-- run -->\n```text\nno\n```\n")), 1)
+        self.assertEqual(len(findings("<!-- run: twice -->\n```sh\nno\n```\n")), 1)
+        self.assertEqual(len(findings("<!-- code: a.cpp -->\n```sh\nno\n```\n")), 1)
+        self.assertEqual(len(findings("```sh\nno\n")), 1)
+
+    def test_links(self):
+        self.assertEqual(findings("# The `a` page\n[x](../../a.cpp) [y](#the-a-page)\n"
+                                  "[z](page.md#the-a-page) [w](https://example.com/x)\n"), [])
+        self.assertEqual(len(findings("[x](b.md)\n")), 1)
+        self.assertEqual(len(findings("[x](#nowhere)\n")), 1)
+        self.assertEqual(len(findings("[x](../../../../../etc/passwd)\n")), 1)
+
+
+def run(page, **options):
+    return run_blocks.run_page(textwrap.dedent(page), timeout=options.pop("timeout", 10),
+                               report=lambda text: None, **options)
+
+
+def block(how, command, output=None):
+    page = f"<!-- {how} -->\n```sh\n{command}\n```\n"
+    return page if output is None else page + f"\n```text\n{output}\n```\n"
+
+
+class RunBlocksTest(unittest.TestCase):
+    def assertFails(self, page, words, **options):
+        with self.assertRaises(run_blocks.Failure) as caught:
+            run(page, **options)
+        self.assertIn(words, str(caught.exception))
+        return caught.exception
+
+    def test_only_what_is_marked_is_run(self):
+        self.assertEqual(run("```sh\nfalse\n```\n"), 0)
+        self.assertEqual(run(block("run", "true") + block("run", "echo a", "a")), 2)
+
+    def test_the_end_of_a_command(self):
+        self.assertFails(block("run", "false\ntrue"), "ended with 1")
+        self.assertFails(block("run", "false | true"), "ended with 1")
+        self.assertFails(block("run: fails", "true"), "ended with 0")
+        self.assertEqual(run(block("run: fails", "echo no >&2; exit 3", "no")), 1)
+        self.assertFails(block("run", "sleep 60"), "did not end", timeout=0.1)
+
+    def test_the_output(self):
+        page = block("run", "echo building; echo one; echo two >&2; echo three", "{}")
+        for fits in ("three", "one\ntwo\nthree", "one\n...\nthree", "...", "two\n...\nthree",
+                     "t...o\n...ee", "one\ntwo\nthree\n..."):
+            self.assertEqual(run(page.format(fits)), 1, fits)
+        for other in ("one", "two", "hree", "one\nthree", "three\ntwo", "on.\n...", "three\n\n"):
+            failure = self.assertFails(page.format(other), "something else")
+            self.assertIn("two\nthree\n", failure.output)
+
+    def test_lines_of_ipv6_where_there_is_none(self):
+        page = block("run", "echo 127.0.0.1:80", "[::1]:80\n127.0.0.1:80")
+        self.assertEqual(run(page, has_ipv6=False), 1)
+        self.assertFails(page, "something else", has_ipv6=True)
+
+    SERVER = "trap 'echo bye; exit {}' INT; echo ready; while true; do sleep 0.01; done"
+
+    def server(self, code=0, output="ready\nbye"):
+        return block("run: background", self.SERVER.format(code), output)
+
+    def test_a_server_runs_until_the_next_heading(self):
+        self.assertEqual(run(self.server() + block("run", "true") + "## Next\n"
+                             + self.server() + block("run", "true")), 4)
+        self.assertFails(self.server(code=1), "ended with 1")
+        self.assertFails(self.server(output="ready\nno"), "something else")
+        self.assertFails(self.server(output="no"), "did not print", timeout=0.1)
+        self.assertFails(block("run: background", "echo ready", "ready"), "ended by itself")
+        self.assertFails(block("run: background", "exit 4", "ready"), "ended with 4")
+        self.assertFails(block("run: background", "sleep 60"), "needs a block of text")
+        self.assertFails(block("run: background", "trap '' INT; echo ready; sleep 60", "ready"),
+                         "did not end", patience=0.1)
+
+    def test_a_page_that_is_wrong(self):
+        self.assertFails("<!-- run -->\ntext\n", "no block of sh")
+        self.assertFails("<!-- run -->\n```sh\ntrue\n", "without its end")
+
+
+if __name__ == "__main__":
+    unittest.main()

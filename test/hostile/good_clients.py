@@ -1,4 +1,5 @@
-"""The well-behaved load: paced clients that check every byte and note how long answers take.
+"""The well-behaved load: paced clients that check every byte, that each request has its one answer,
+and how long that takes.
 
 They run in a process of their own, which goes before all hostile ones where real-time scheduling is
 allowed, and take the time of arrival from the kernel: so it is the server's time that is measured,
@@ -17,28 +18,35 @@ from server import keep_ahead
 
 PATTERN = random.Random(7).randbytes(1 << 17) * 2
 SO_TIMESTAMPNS = 35  # socket(7); Python has no name for it
-SETTLING = 0.1  # seconds after a change of phase that count for none
+SETTLING = 0.1  # seconds after a change of phase in which what is sent counts for none
+PATIENCE = 10   # seconds for an answer
+BETWEEN = "between"  # what is sent in no phase
 
 
 def percentile(times, share):
     return times[min(len(times) - 1, int(len(times) * share))]
 
 
-def summary(times):
+def summary(sent, times):
+    """Answers by the phase in which the request was sent, whenever they came."""
+    if len(times) != sent:
+        raise RuntimeError(f"{len(times)} answers to {sent} requests")
     times.sort()
-    return {"count": len(times), "p50": percentile(times, 0.5), "p99": percentile(times, 0.99),
+    return {"count": sent, "p50": percentile(times, 0.5), "p99": percentile(times, 0.99),
             "most": times[-1]}
 
 
 class Load:
-    """Times by phase. Who derives from it has connect(), due() and readable()."""
+    """Times by phase. Who derives from it has connect(), due(), send_due(), arrived(),
+    is_waiting() and check_patience()."""
 
     def __init__(self, port):
         self.port = port
         self.poll = select.epoll()
         self.peers = {}
-        self.times = {}
-        self.phase = None
+        self.sent = {}   # requests by phase
+        self.times = {}  # of their answers
+        self.phase = BETWEEN
         self.from_when = 0.0
 
     def connect_peer(self):
@@ -60,9 +68,19 @@ class Load:
                 return data, seconds + nanoseconds * 1e-9
         return data, time.time()
 
-    def note(self, began, now):
-        if self.phase and began >= self.from_when:
-            self.times.setdefault(self.phase, []).append(now - began)
+    def readable(self, descriptor):
+        client = self.peers[descriptor]
+        data, now = self.receive(client.peer)
+        self.arrived(client, data, now)
+
+    def phase_at(self, now, answers):
+        """The phase in which a request is sent that so many are to answer."""
+        phase = self.phase if now >= self.from_when else BETWEEN
+        self.sent[phase] = self.sent.get(phase, 0) + answers
+        return phase
+
+    def note(self, phase, took):
+        self.times.setdefault(phase, []).append(took)
 
     def run(self, control):
         """A line on `control` begins the phase of that name, "-" none; its end is the end."""
@@ -75,10 +93,28 @@ class Load:
                     continue
                 words = os.read(control, 4096).decode().split()
                 if not words:
-                    return
-                self.phase = words[-1] if words[-1] != "-" else None
+                    self.poll.unregister(control)
+                    return self.end()
+                self.phase = words[-1] if words[-1] != "-" else BETWEEN
                 self.from_when = time.time() + SETTLING
+            self.check_patience(time.time())
             self.send_due(time.time())
+
+    def end(self):
+        """Takes what is still on its way, and makes sure that nothing comes after it."""
+        while self.is_waiting():
+            for descriptor, _ in self.poll.poll(0.5):
+                self.readable(descriptor)
+            self.check_patience(time.time())
+        for client in list(self.peers.values()):
+            client.peer.settimeout(PATIENCE)
+            client.peer.shutdown(socket.SHUT_WR)
+            while data := client.peer.recv(65536):
+                self.arrived(client, data, time.time())
+
+    def result(self):
+        return {phase: summary(sent, self.times.get(phase, []))
+                for phase, sent in self.sent.items()}
 
 
 class EchoClient:
@@ -88,6 +124,7 @@ class EchoClient:
         self.next_size = index
         self.due = time.time() + period * (index / 16)
         self.expected = None  # what is on its way back, a view
+        self.phase = None     # in which it was sent
         self.began = 0.0
         self.late = False
 
@@ -110,32 +147,35 @@ class EchoLoad(Load):
 
     def send_due(self, now):
         for client in self.peers.values():
-            if client.expected is not None:
-                if now - client.began > 10:
-                    raise RuntimeError("no answer for 10 s")
-                continue
-            if client.due > now:
+            if client.expected is not None or client.due > now:
                 continue
             size = self.sizes[client.next_size % len(self.sizes)]
             client.next_size += 1
             client.at = (client.at + size) % (1 << 16)
             client.expected = memoryview(PATTERN)[client.at:client.at + size]
+            client.phase = self.phase_at(now, 1)
             # Where the last answer came late, this one has waited since it was due.
             client.began = client.due if client.late else now
             client.late = False
             client.due = max(client.due + self.period, now)
             client.peer.sendall(client.expected)
 
-    def readable(self, descriptor):
-        client = self.peers[descriptor]
-        data, now = self.receive(client.peer)
+    def is_waiting(self):
+        return any(c.expected is not None for c in self.peers.values())
+
+    def check_patience(self, now):
+        for client in self.peers.values():
+            if client.expected is not None and now - client.began > PATIENCE:
+                raise RuntimeError(f"no answer for {PATIENCE} s")
+
+    def arrived(self, client, data, now):
         if client.expected is None or data != client.expected[:len(data)]:
             raise RuntimeError("wrong bytes")
         client.expected = client.expected[len(data):]
         if not client.expected:
             client.expected = None
             client.late = now > client.due
-            self.note(client.began, now)
+            self.note(client.phase, now - client.began)
 
 
 class ChatClient:
@@ -148,12 +188,21 @@ class ChatClient:
         self.heard = {}  # of each other one, the last number
 
 
+class Line:
+    """One that not all have heard yet."""
+
+    def __init__(self, began, phase, left):
+        self.began = began
+        self.phase = phase
+        self.left = left  # who have not
+
+
 class ChatLoad(Load):
     period = 0.04
     members = 8
 
     def connect(self):
-        self.began = {}
+        self.lines = {}  # by speaker and number, in the order in which they were sent
         for index in range(self.members):
             peer = self.connect_peer()
             due = time.time() + self.period * (index / self.members)
@@ -175,41 +224,42 @@ class ChatLoad(Load):
                 continue
             client.due = max(client.due + self.period, now)
             client.sent += 1
-            self.began[client.index, client.sent] = now
-            self.began.pop((client.index, client.sent - 400), None)
+            others = self.members - 1
+            self.lines[client.index, client.sent] = Line(now, self.phase_at(now, others), others)
             filler = b"x" * (client.sent % 200)
             client.peer.sendall(b"%d %s\n" % (client.sent, filler))
-            self.check_patience(now)
+
+    def is_waiting(self):
+        return bool(self.lines)
 
     def check_patience(self, now):
-        """Every line is at all others within 10 s."""
-        for client in self.peers.values():
-            for (speaker, number), began in self.began.items():
-                if now - began <= 10:
-                    break  # they are in their order
-                if speaker != client.index and client.heard.get(speaker, 0) < number:
-                    raise RuntimeError(f"line {number} of good{speaker} is lost")
+        for (speaker, number), line in self.lines.items():
+            if now - line.began > PATIENCE:
+                raise RuntimeError(f"line {number} of good{speaker} is lost to {line.left}")
+            break  # all others were sent later
 
-    def readable(self, descriptor):
-        client = self.peers[descriptor]
-        data, now = self.receive(client.peer)
+    def arrived(self, client, data, now):
         *lines, client.unread = (client.unread + data).split(b"\n")
         for line in lines:
             if line.startswith(b"good"):
-                self.heard(client, line, now)
+                self.hear(client, line, now)
 
-    def heard(self, client, line, now):
-        name, text = line.split(b": ", 1)
+    def hear(self, client, text, now):
+        name, said = text.split(b": ", 1)
         speaker = int(name[4:])
-        number, filler = text.split(b" ", 1)
+        number, filler = said.split(b" ", 1)
         number = int(number)
-        before = client.heard.get(speaker)
-        if before is not None and number != before + 1:
+        before = client.heard.get(speaker, 0)
+        if number != before + 1:
             raise RuntimeError(f"line {number} of good{speaker} came after {before}")
         if filler != b"x" * (number % 200):
             raise RuntimeError("wrong bytes")
         client.heard[speaker] = number
-        self.note(self.began[speaker, number], now)
+        line = self.lines[speaker, number]
+        self.note(line.phase, now - line.began)
+        line.left -= 1
+        if line.left == 0:
+            del self.lines[speaker, number]
 
 
 class GoodClients:
@@ -239,7 +289,7 @@ class GoodClients:
             load.connect()
             os.write(result, b"!")
             load.run(control)
-            text = json.dumps({phase: summary(t) for phase, t in load.times.items()})
+            text = json.dumps(load.result())
             os.write(result, text.encode())
             code = 0
         except BaseException:

@@ -1,6 +1,7 @@
 """Hostile peers: each kind does a bounded amount of harm in each of its steps, so that it is the
 server that is measured, and not who is quicker at wasting processor time."""
 import errno
+import json
 import os
 import random
 import shutil
@@ -15,7 +16,8 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER
 
 
 class Peers:
-    """What all kinds share. `count` is what they have done, in their own unit."""
+    """What all kinds share. `count` is what they have done, in their own unit; `ended` how many of
+    their connections the server has ended, as far as they look."""
 
     interval = 0.05  # seconds between steps
 
@@ -25,6 +27,7 @@ class Peers:
         self.limit = limit  # connections that the server takes, or None
         self.sockets = []
         self.count = 0
+        self.ended = 0
         self.random = random.Random(3)
 
     def connect(self, source=None, buffers=None):
@@ -55,20 +58,20 @@ class Peers:
         except BlockingIOError:
             return 0
         except OSError:
+            self.ended += 1
             self.drop(peer)
             return None
 
     def discard(self, peer):
         try:
-            while True:
-                data = peer.recv(65536)
-                if not data:
-                    self.drop(peer)
-                    return
+            while peer.recv(65536):
+                pass
         except BlockingIOError:
-            pass
+            return
         except OSError:
-            self.drop(peer)
+            pass
+        self.ended += 1
+        self.drop(peer)
 
     def drop(self, peer, reset=False):
         if reset:
@@ -86,7 +89,8 @@ class Peers:
 
 
 class SlowLoris(Peers):
-    """Many connections, each with one byte now and then; in the chat, never the end of a line."""
+    """Many connections, each with one byte now and then; in the chat, never the end of a line.
+    Half of them are slower than most time-outs."""
 
     name = "slow loris"
     unit = "bytes"
@@ -96,11 +100,16 @@ class SlowLoris(Peers):
         while len(self.sockets) < self.most:
             if not self.connect():
                 break
-        for peer in self.random.sample(self.sockets, min(10, len(self.sockets))):
+        half = self.most // 2
+        quick, slow = self.sockets[:half], self.sockets[half:]
+        chosen = self.random.sample(quick, min(10, len(quick)))
+        if slow and self.random.random() < 0.6:  # each every 4 s
+            chosen.append(self.random.choice(slow))
+        for peer in chosen:
             if self.send(peer, b"x"):
                 self.count += 1
-            if peer in self.sockets:
-                self.discard(peer)
+        for peer in self.random.sample(self.sockets, min(20, len(self.sockets))):
+            self.discard(peer)
 
 
 class HalfOpen(Peers):
@@ -176,6 +185,8 @@ class Flood(Peers):
                 self.count += 1
         while len(self.sockets) > most:
             self.drop(self.sockets[0])
+        for peer in self.sockets[:20]:
+            self.discard(peer)
 
 
 class StoppedReaders(Peers):
@@ -280,8 +291,8 @@ class HostileProcess:
                 time.sleep(0.005)
             for each in peers:
                 each.end()
-            os.write(report, "".join(f"{each.name}\t{each.count} {each.unit}\n"
-                                     for each in peers).encode())
+            told = {each.name: (each.count, each.unit, each.ended) for each in peers}
+            os.write(report, json.dumps(told).encode())
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -289,7 +300,7 @@ class HostileProcess:
             os._exit(code)
 
     def end(self):
-        """What each kind has done."""
+        """What each kind has done: a count, its unit, and how many the server has ended."""
         os.kill(self.process, signal.SIGTERM)
         text = b""
         while more := os.read(self.counts, 65536):
@@ -298,4 +309,4 @@ class HostileProcess:
         status = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
         if status != 0:
             raise RuntimeError("the hostile peers have failed themselves")
-        return dict(line.split("\t") for line in text.decode().splitlines())
+        return json.loads(text)

@@ -1,0 +1,84 @@
+"""What rounds come to: medians with their spread, and how figures are written."""
+import statistics
+from typing import NamedTuple, Optional
+
+
+class Figure(NamedTuple):
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+
+class Kind(NamedTuple):
+    """One kind of figure: its column in the CSV, its heading, its unit."""
+    column: str
+    heading: str
+    unit: str
+    smaller_is_better: bool = True
+
+
+RATE = Kind("rate", "rate", "messages/s", smaller_is_better=False)
+P50 = Kind("p50_us", "p50", "us")
+P99 = Kind("p99_us", "p99", "us")
+P99_9 = Kind("p99_9_us", "p99.9", "us")
+CPU = Kind("cpu_us_per_message", "CPU", "us a message")
+CALLS = Kind("calls_per_message", "system calls", "a message")
+SWITCHES = Kind("switches_per_message", "switches", "a message")
+MEMORY = Kind("idle_bytes_per_connection", "memory", "bytes an idle connection")
+
+
+def summarise(values) -> Optional[Figure]:
+    """The median, the least and the greatest of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return Figure(statistics.median(known), min(known), max(known), len(known))
+
+
+def number(value):
+    """Three digits that mean something: 1.23 M, 45.6 k, 789, 1.23, 0.0123."""
+    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= limit * 0.9995:
+            return digits(value / limit) + unit
+    return str(int(value)) if value == int(value) else digits(value)
+
+
+def digits(value):
+    if value == 0:
+        return "0"
+    for limit, places in ((99.95, 0), (9.995, 1), (0.9995, 2), (0.09995, 3), (0, 4)):
+        if abs(value) >= limit:
+            return f"{value:.{places}f}"
+
+
+def with_spread(figure: Optional[Figure]):
+    """`45.6 k [44.1 k - 46.0 k]`; without the range where there is one round only."""
+    if figure is None:
+        return ""
+    if figure.rounds == 1:
+        return number(figure.median)
+    return f"{number(figure.median)} [{number(figure.low)} - {number(figure.high)}]"
+
+
+# Above and below which the load generator, and not the server, has been the limit.
+BUSY_LOAD, IDLE_SERVER = 0.95, 0.9
+
+
+def load_was_limit(load_cpu, server_cpu):
+    """Whether the load had no time left while the server had. False where one is unknown."""
+    if load_cpu is None or server_cpu is None:
+        return False
+    return load_cpu > BUSY_LOAD and server_cpu < IDLE_SERVER
+
+
+def offered_rate(rates, share=0.5):
+    """The rate for all, from the median rates of those that serve many: a share of the slowest's,
+    rounded down to two digits, so that it reads as what was chosen."""
+    if not rates:
+        return None
+    rate = share * min(rates)
+    step = 1
+    while rate / step >= 100:
+        step *= 10
+    return max(1, int(rate / step) * step)

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Compares the echo and chat servers by hand, with rondo and with Asio, all under the same load.
+
+By hand: one client at a time, threads, select, poll, epoll, io_uring; rondo on both of its engines;
+Asio, where it is installed, on epoll and on io_uring. `./samples/run compare` builds what it needs
+and runs it.
+
+Writes rounds.csv, machine.json, pictures and report.html, which needs nothing beside it. Exit code
+0: done, also where a variant cannot do a point; 1: a server or the load failed; 2: wrong
+arguments; 130: ended by Ctrl-C, with what there was until then.
+"""
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+
+import counting
+import machine
+import points
+import report
+import rounds_csv
+import run
+import variants
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="compare", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true",
+                        help="few points and short rounds: under a minute, to see how it works")
+    parser.add_argument("--output", metavar="DIR", help="where the results go (build/compare)",
+                        default=os.path.join(variants.ROOT, "build", "compare"))
+    parser.add_argument("--only", metavar="NAMES", default="",
+                        help=f"these alone, with commas, of {', '.join(variants.names())}; "
+                             "rondo means both of its engines")
+    parser.add_argument("--points", type=int, metavar="N", help="the first N points alone")
+    parser.add_argument("--profile", metavar="NAME", help="the points of one profile alone: "
+                        "ping-pong, stream, idle, short, room")
+    parser.add_argument("--rounds", type=int, help="of each variant at each point")
+    parser.add_argument("--built", metavar="DIR", default=variants.BUILT,
+                        help="the folder of the built samples (build/release/samples)")
+    parser.add_argument("--load", metavar="PROGRAM", help="another load generator")
+    parser.add_argument("--picture", nargs=2, metavar=("CSV", "SVG"),
+                        help="measures nothing: draws the small picture of a run's rounds.csv")
+    return check(parser, parser.parse_args())
+
+
+def check(parser, given):
+    given.only = [name for name in given.only.split(",") if name]
+    for name in given.only:
+        if not any(variants.matches(variant, [name]) for variant in variants.ECHO):
+            parser.error(f"no such variant: {name} (of {', '.join(variants.names())})")
+    plan = points.QUICK if given.quick else points.FULL
+    chosen = [point for point in plan.points if given.profile in (None, point.profile)]
+    if not chosen:
+        parser.error(f"no such profile: {given.profile}")
+    for name in ("rounds", "points"):
+        if getattr(given, name) is not None and getattr(given, name) < 1:
+            parser.error(f"--{name} is at least 1")
+    given.plan = plan._replace(points=tuple(chosen[:given.points]),
+                               rounds=given.rounds or plan.rounds)
+    given.load = given.load or os.path.join(given.built, "load")
+    if not given.picture and not os.access(given.load, os.X_OK):
+        parser.error(f"{given.load} is not built: ./samples/run compare builds it")
+    return given
+
+
+def surroundings(given):
+    """How this run measures, to be printed and recorded."""
+    server_core, load_core = machine.choose_cores()
+    facts = machine.describe(given.built)
+    facts["server on core"] = str(server_core)
+    facts["load on core"] = str(load_core)
+    if server_core == load_core:
+        facts["load on core"] += ", the server's: there is only one, and they take it in turns"
+    facts["system calls counted by"] = {
+        "perf": "perf_event_open, raw_syscalls:sys_enter",
+        "strace": "strace, which slows the server: one that takes several messages a call "
+                  "takes more of them",
+        None: "nothing: neither tracefs nor strace can be used here"}[counting.how()]
+    plan = given.plan
+    facts["rounds"] = f"{plan.rounds} of {plan.seconds:g} s, interleaved"
+    return facts
+
+
+def main():
+    given = parse()
+    if given.picture:
+        import pictures
+        pictures.front_page(rounds_csv.read(given.picture[0]), given.picture[1])
+        return 0
+    # As Ctrl-C: servers end, what there is is written.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    descriptors = machine.raise_descriptor_limit()
+    facts = surroundings(given)
+    os.makedirs(given.output, exist_ok=True)
+    with open(os.path.join(given.output, "machine.json"), "w") as file:
+        json.dump(facts, file, indent=2)
+        file.write("\n")
+    for name, text in facts.items():
+        print(f"{name:24} {text}")
+    comparison = run.Comparison(given, descriptors)
+    began, ended = time.monotonic(), False
+    with rounds_csv.Writer(os.path.join(given.output, "rounds.csv")) as writer:
+        try:
+            comparison.run(writer)
+        except KeyboardInterrupt:
+            ended = True
+            print("\ncompare: ended; writing what there is", file=sys.stderr)
+    facts["took"] = f"{time.monotonic() - began:.0f} s" + (", ended before it was done" * ended)
+    report.write(given.output, facts, comparison.results)
+    print(f"\nmeasured for {facts['took']}; see {os.path.join(given.output, 'report.html')}")
+    if ended:
+        return 130
+    return 1 if comparison.failed() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Pictures by gnuplot, as SVG: what the table says, point by point or along an axis."""
+import os
+import re
+import shutil
+import subprocess
+
+import figures
+import variants
+
+# Of middle lightness, so that they can be told on white and on black.
+COLOURS = {"one-at-a-time": "#8c8c8c", "threads": "#b07a3f", "select": "#c9648f",
+           "poll": "#9b6fd0", "epoll": "#4f8fd6", "uring": "#2f9e9e", "rondo-uring": "#e0572b",
+           "rondo-epoll": "#e39a2d", "asio-epoll": "#6aa84f", "asio-uring": "#3f7d3a"}
+BLACK = re.compile(r"black|rgb\( *0, *0, *0\)|#000000")
+STYLE = ("<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6edf3}}"
+         "</style>")
+LIMIT_NOTE = "hollow: the load was the limit"
+
+
+class Picture:
+    def __init__(self, name, title, svg):
+        self.name, self.title, self.svg = name, title, svg
+
+
+def available():
+    return shutil.which("gnuplot") is not None
+
+
+def quoted(text):
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def draw(script):
+    """The SVG of a gnuplot script. What is black takes the colour of the text around it."""
+    done = subprocess.run(["gnuplot"], input=script, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=60)
+    if done.returncode != 0 or "</svg>" not in done.stdout:
+        raise RuntimeError("gnuplot: " + (done.stderr.strip() or "no picture"))
+    svg = done.stdout[done.stdout.index("<svg"):]
+    svg = BLACK.sub("currentColor", svg).replace("<title>Gnuplot</title>", "")
+    # Alone, as an <img>, it has no text around it.
+    end = svg.index(">") + 1
+    return svg[:end] + STYLE + svg[end:]
+
+
+def head(title, width, height):
+    return (f"set terminal svg size {width},{height} dynamic font 'sans-serif,12' "
+            "enhanced\n"
+            f"set title {quoted(title)} noenhanced\nset border 3\nset tics nomirror\n")
+
+
+def bar_row(place, cell, kind):
+    figure = cell.figure(kind)
+    colour = int(COLOURS[cell.variant.name][1:], 16)
+    return f"{place} {figure.median} {figure.low} {figure.high} {colour} " \
+           f"{quoted(figures.number(figure.median))}"
+
+
+def bars(title, cells, kind, logarithmic=False, width=640, small=False):
+    """A bar for each variant, lying, the first on top, with the range of its rounds."""
+    shown = [cell for cell in cells if not cell.problem and cell.figure(kind)]
+    if not shown:
+        return None
+    count, tallest = len(shown), max(cell.figure(kind).high for cell in shown)
+    lowest = min(cell.figure(kind).low for cell in shown)
+    logarithmic = logarithmic and lowest > 0
+    least = lowest / 2 if logarithmic else 0
+    limited = [cell for cell in shown if kind is figures.RATE and cell.limited()]
+    label = f"{kind.heading}, {kind.unit}" + (f" ({LIMIT_NOTE})" if limited else "")
+    script = head(title, width, 90 + (22 if small else 26) * count)
+    script += "set lmargin 18\nset rmargin 10\nunset key\n"
+    script += f"set yrange [{-count + 0.4}:0.6]\nset xlabel {quoted(label)} noenhanced\n"
+    script += "set format x '%.0s %c'\n" if tallest >= 1000 else ""
+    script += "set logscale x\n" if logarithmic else ""
+    script += f"set xrange [{least:g}:{tallest * (4 if logarithmic else 1.15):g}]\n"
+    ticks = ", ".join(f"{quoted(cell.variant.title)} {-place}"
+                      for place, cell in enumerate(shown))
+    script += f"set ytics ({ticks}) noenhanced\n"
+    for place, cell in enumerate(shown):
+        value, colour = cell.figure(kind).median, COLOURS[cell.variant.name]
+        fill = "empty" if cell in limited else "solid 0.85"
+        script += (f"set object rectangle from {least:g},{-place - 0.33} to "
+                   f"{max(value, least):g},{-place + 0.33} fillcolor rgb '{colour}' "
+                   f"fillstyle {fill} border rgb '{colour}'\n")
+    rows = "\n".join(bar_row(-place, cell, kind) for place, cell in enumerate(shown))
+    script += f"$data << END\n{rows}\nEND\n"
+    script += ("plot $data using 2:1:3:4 with xerrorbars pointtype 0 linecolor rgb 'black', "
+               "$data using 4:1:6 with labels left offset 0.7,0 noenhanced\n")
+    return draw(script)
+
+
+def line_parts(number, name, cells, kind, axis):
+    """A variant's data block, and what plots it."""
+    rows, hollow = [], []
+    for cell in sorted(cells, key=axis):
+        figure = None if cell.problem else cell.figure(kind)
+        if figure is None:
+            continue
+        row = f"{axis(cell)} {figure.median} {figure.low} {figure.high}"
+        rows.append(row)
+        if kind is figures.RATE and cell.limited():
+            hollow.append(row)
+    if not rows:
+        return None
+    colour, block = COLOURS[name], f"$v{number}"
+    data = f"{block} << END\n" + "\n".join(rows) + "\nEND\n"
+    plots = [f"{block} using 1:2:3:4 with yerrorlines linewidth 1.6 pointtype 7 pointsize 0.5 "
+             f"linecolor rgb '{colour}' title {quoted(cells[0].variant.title)} noenhanced"]
+    if hollow:
+        data += f"$h{number} << END\n" + "\n".join(hollow) + "\nEND\n"
+        plots.append(f"$h{number} using 1:2 with points pointtype 6 pointsize 1.3 "
+                     f"linecolor rgb '{colour}' notitle")
+    return data, plots, bool(hollow)
+
+
+def lines(title, cells, kind, axis, axis_title, binary=False):
+    """A line for each variant along an axis, both logarithmic."""
+    by_variant = {}
+    for cell in cells:
+        by_variant.setdefault(cell.variant.name, []).append(cell)
+    parts = [line_parts(number, name, group, kind, axis)
+             for number, (name, group) in enumerate(by_variant.items())]
+    parts = [part for part in parts if part]
+    if not parts or len({axis(cell) for cell in cells if not cell.problem}) < 2:
+        return None
+    note = f" (in a circle: {LIMIT_NOTE[8:]})" if any(part[2] for part in parts) else ""
+    script = head(title, 640, 400)
+    script += "set key outside right top\nset logscale y\n"
+    script += f"set logscale x{' 2' if binary else ''}\nset format y '%.0s %c'\n"
+    ticks = sorted({axis(cell) for cell in cells})
+    marks = ", ".join(f"{quoted(figures.number(value))} {value}" for value in ticks)
+    figures_ = [cell.figure(kind) for cell in cells if not cell.problem and cell.figure(kind)]
+    low, high = min(each.low for each in figures_), max(each.high for each in figures_)
+    if low <= 0:  # what the clock of processor time could not tell from nothing
+        return None
+    script += f"set yrange [{low / 1.3:g}:{high * 1.3:g}]\n"
+    script += f"set xtics ({marks})\nset xrange [{ticks[0] / 1.3:g}:{ticks[-1] * 1.3:g}]\n"
+    script += f"set xlabel {quoted(axis_title)} noenhanced\n"
+    script += f"set ylabel {quoted(kind.heading + ', ' + kind.unit + note)} noenhanced\n"
+    script += "".join(part[0] for part in parts)
+    script += "plot " + ", ".join(plot for part in parts for plot in part[1]) + "\n"
+    return draw(script)
+
+
+def connections(cell):
+    return cell.point.connections
+
+
+def size(cell):
+    return cell.point.size
+
+
+def axes(results):
+    """The cells of the ping-pong points along each axis: equal size, equal connections."""
+    pings = [cells for point, cells in results.items() if point.profile == "ping-pong"]
+    flat = [cell for cells in pings for cell in cells]
+    return ([cell for cell in flat if cell.point.size == 64],
+            [cell for cell in flat if cell.point.connections == 128])
+
+
+ALONG = ((figures.RATE, "Echoes a second"), (figures.CPU, "Processor time of the server"),
+         (figures.P50, "Half of the echoes come within, at an equal rate"),
+         (figures.P99, "99 % of the echoes come within, at an equal rate"),
+         (figures.P99_9, "99.9 % of the echoes come within, at an equal rate"))
+BARS = {"ping-pong": (figures.CALLS, figures.SWITCHES),
+        "stream": (figures.RATE, figures.CPU, figures.CALLS), "idle": (figures.MEMORY,),
+        "short": (figures.RATE, figures.CPU, figures.CALLS),
+        "room": (figures.RATE, figures.CPU, figures.CALLS)}
+
+
+def drawn(results):
+    """(name, title, SVG or None) of all pictures."""
+    by_connections, by_size = axes(results)
+    for kind, title in ALONG:
+        text = f"{title}, 64 B a message"
+        yield (f"connections-{kind.column}", text,
+               lines(text, by_connections, kind, connections, "connections"))
+        text = f"{title}, 128 connections"
+        yield (f"sizes-{kind.column}", text,
+               lines(text, by_size, kind, size, "bytes a message", binary=True))
+    for point, cells in results.items():
+        kinds = BARS[point.profile]
+        # Where an axis has one point only, there is no line.
+        if point.profile == "ping-pong" and not point.calls:
+            kinds = ()
+        if point.profile == "ping-pong" and len({connections(each) for each in by_connections}) < 3:
+            kinds = (figures.RATE, figures.CPU, figures.P99, *kinds)
+        for kind in kinds:
+            text = f"{point.name}: {kind.heading}"
+            ratio_wide = kind in (figures.CALLS, figures.SWITCHES, figures.MEMORY)
+            name = re.sub(r"[^a-z0-9]+", "-", text.lower())
+            yield name, text, bars(text, cells, kind, logarithmic=ratio_wide)
+
+
+def make(results):
+    return [Picture(name, title, svg) for name, title, svg in drawn(results) if svg]
+
+
+def front_page(results, path):
+    """The small one: the rate of 128 connections in a closed loop."""
+    point = next((point for point in results
+                  if point[:3] == ("ping-pong", 128, 64)), None)
+    if point is None:
+        raise SystemExit("compare: the run has no point ping-pong, 128 connections, 64 B")
+    # One client at a time is another question.
+    cells = [cell for cell in results[point] if cell.variant.most_connections != 1]
+    svg = bars("Echoes a second: 128 connections, 64 B, server on one core", cells, figures.RATE,
+               width=560, small=True)
+    if svg is None:
+        raise SystemExit("compare: no variant has a figure there")
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(svg)

@@ -1,0 +1,60 @@
+"""What is measured: the points, each a profile with its connections and sizes, and for how long."""
+from typing import NamedTuple
+
+
+class Point(NamedTuple):
+    profile: str
+    connections: int
+    size: int
+    open_loop: bool = False  # latency at a fixed rate, too
+    calls: bool = False      # system calls, too
+
+    @property
+    def name(self):
+        return f"{self.profile} {self.connections} x {size_text(self.size)}"
+
+
+class Plan(NamedTuple):
+    points: tuple
+    rounds: int
+    seconds: float    # measured, a round
+    warm_up: float
+    counted: tuple    # seconds of the two runs that system calls are counted in
+
+
+def size_text(size):
+    return f"{size // 1024} KiB" if size % 1024 == 0 else f"{size} B"
+
+
+# Connections at 64 B, then sizes at 128 connections: the axes, not their whole product.
+FULL = Plan(
+    points=(
+        Point("ping-pong", 1, 64, True, True),
+        Point("ping-pong", 16, 64, True, True),
+        Point("ping-pong", 128, 64, True, True),
+        Point("ping-pong", 1000, 64, True, True),
+        Point("ping-pong", 8000, 64, True),
+        Point("ping-pong", 128, 16, True),
+        Point("ping-pong", 128, 1024, True),
+        Point("ping-pong", 128, 8192, True),
+        Point("ping-pong", 128, 65536, True),
+        Point("stream", 1, 16384, False, True),
+        Point("stream", 128, 4096, False, True),
+        Point("idle", 1000, 64),
+        Point("idle", 8000, 64),
+        Point("short", 16, 64, False, True),
+        Point("room", 100, 64, False, True),
+        Point("room", 1000, 64),
+    ),
+    rounds=5, seconds=0.6, warm_up=0.2, counted=(0.15, 0.5))
+
+QUICK = Plan(
+    points=(
+        Point("ping-pong", 1, 64),
+        Point("ping-pong", 128, 64, True, True),
+        Point("stream", 16, 16384),
+        Point("idle", 500, 64),
+        Point("short", 16, 64),
+        Point("room", 100, 64),
+    ),
+    rounds=2, seconds=0.2, warm_up=0.05, counted=(0.05, 0.15))

@@ -1,0 +1,154 @@
+"""The run: point by point, round by round, one variant after the other."""
+import re
+import sys
+
+import counting
+import figures
+import machine
+import measure
+import table
+import variants
+from cell import Cell
+from measure import LoadFailed
+from server import Server, ServerFailed
+
+FORBIDDEN = re.compile("Operation not permitted|Function not implemented|Permission denied")
+
+
+class Comparison:
+    def __init__(self, given, descriptors):
+        self.given = given
+        self.plan = given.plan
+        self.descriptors = descriptors
+        self.server_core, self.load_core = machine.choose_cores()
+        self.counting = counting.how()
+        self.results = {}  # point to its cells
+        self.stillborn = {}  # (program, engine) to why it does not start
+
+    def failed(self):
+        return any(cell.failed for cells in self.results.values() for cell in cells)
+
+    def run(self, writer):
+        for point in self.plan.points:
+            chosen = variants.of_profile(point.profile, self.given.only)
+            if not chosen:
+                continue
+            cells = self.results[point] = [Cell(point, variant) for variant in chosen]
+            try:
+                self.run_point(point, cells, writer)
+            finally:
+                self.say_progress("")
+                for cell in cells:
+                    if cell.problem:
+                        writer.problem(cell)
+            print()
+            for line in table.lines(cells):
+                print(line, flush=True)
+
+    def run_point(self, point, cells, writer):
+        for cell in cells:
+            why = measure.why_not(point, cell.variant, self.given.built, self.descriptors)
+            if why:
+                cell.cannot(why)
+        self.rounds(point, cells, "closed", None, writer)
+        if point.open_loop:
+            rate = figures.offered_rate([cell.figure(figures.RATE).median for cell in cells
+                                         if cell.closed and self.counts_for_rate(cell)])
+            if rate:
+                self.rounds(point, cells, "open", rate, writer)
+        if point.calls and self.counting:
+            for cell in cells:
+                self.count_calls(cell, writer)
+
+    @staticmethod
+    def counts_for_rate(cell):
+        """What serves one client only does not hold the others back."""
+        return not cell.problem and cell.variant.most_connections != 1
+
+    def rounds(self, point, cells, loop, rate, writer):
+        for number in range(1, self.plan.rounds + 1):
+            # Each round begins with another one, so that nobody always follows the same.
+            first = number % len(cells)
+            for cell in cells[first:] + cells[:first]:
+                if cell.problem:
+                    continue
+                self.say_progress(f"{point.name}: {loop} loop, round {number} of "
+                                  f"{self.plan.rounds}: {cell.variant.title}")
+                row = self.one_round(cell, rate)
+                if row:
+                    (cell.opened if rate else cell.closed).append(row)
+                    writer.round(cell, loop, number, row)
+
+    def one_round(self, cell, rate):
+        """The row, or None with the problem in the cell."""
+        key = (cell.variant.program, cell.variant.engine)
+        if key in self.stillborn:
+            self.does_not_start(cell, self.stillborn[key])
+            return None
+        server = Server(cell.variant, self.given.built, self.server_core)
+        try:
+            with server:
+                row = self.measured(cell, server, rate)
+                gone = server.what_happened()
+                if gone:
+                    raise ServerFailed(gone)
+                return row
+        except ServerFailed as failure:
+            if server.port is None:
+                self.stillborn[key] = str(failure)
+                self.does_not_start(cell, str(failure))
+            else:
+                cell.fails(str(failure))
+        return None
+
+    @staticmethod
+    def does_not_start(cell, why):
+        """Where io_uring is forbidden or missing, that is a limit of the place."""
+        if FORBIDDEN.search(why):
+            cell.cannot("does not start here: " + why)
+        else:
+            cell.fails("does not start: " + why)
+
+    def measured(self, cell, server, rate):
+        try:
+            report = measure.run_load(self.given.load, server.port, cell.point, self.load_core,
+                                      self.plan.seconds, self.plan.warm_up, rate or 0,
+                                      server.process.pid)
+        except LoadFailed as failure:
+            refusal = server.refusal()
+            gone = server.what_happened()
+            if refusal and not gone:
+                cell.cannot(refusal)
+            else:
+                cell.fails(gone or str(failure))
+            return None
+        row = measure.row_of(report)
+        row["offered_rate"] = rate
+        return row
+
+    def count_calls(self, cell, writer):
+        if cell.problem:
+            return
+        self.say_progress(f"{cell.point.name}: system calls: {cell.variant.title}")
+
+        def messages(server, seconds):
+            report = measure.run_load(self.given.load, server.port, cell.point, self.load_core,
+                                      seconds, 0)
+            return report["messages"]
+        try:
+            calls = counting.count(self.counting, cell.variant, self.given.built,
+                                   self.server_core, messages, self.plan.counted)
+        except (LoadFailed, ServerFailed, OSError) as failure:
+            # The other figures stand: they are from other processes.
+            print(f"\ncompare: system calls of {cell.variant.title} at {cell.point.name}: "
+                  f"{failure}", file=sys.stderr)
+            return
+        if calls is not None:
+            row = {"calls_per_message": calls}
+            cell.counted.append(row)
+            writer.round(cell, "counted", 1, row)
+
+    def say_progress(self, text):
+        """On a terminal, in place; elsewhere the table, as it grows, is progress enough."""
+        if sys.stderr.isatty():
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

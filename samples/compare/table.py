@@ -1,0 +1,62 @@
+"""The table of a point, in text: for a terminal while the run goes on, and for the report."""
+import figures
+
+HEADINGS = ("", "messages/s", "p50 us", "p99 us", "p99.9 us", "CPU us/msg", "calls/msg",
+            "switches/msg", "B/idle conn.")
+KINDS = (figures.RATE, figures.P50, figures.P99, figures.P99_9, figures.CPU, figures.CALLS,
+         figures.SWITCHES, figures.MEMORY)
+LIMIT_MARK = " (!)"
+LIMIT_NOTE = "(!) the load generator was the limit, not the server: it could do more"
+
+
+def figure_text(cell, kind):
+    """A figure with its spread, marked where it tells of the load instead of the server."""
+    text = figures.with_spread(cell.figure(kind))
+    return text + LIMIT_MARK if text and kind is figures.RATE and cell.limited() else text
+
+
+def row(cell):
+    """The texts of a variant's row; a problem takes the place of all figures."""
+    if cell.problem:
+        return [cell.variant.title, ("FAILED: " if cell.failed else "") + cell.problem]
+    return [cell.variant.title, *(figure_text(cell, kind) for kind in KINDS)]
+
+
+def heading(cells):
+    """Of a point: its name, and the rate at which the latencies were measured."""
+    point = cells[0].point
+    text = f"{point.profile}, {point.connections} connections, {point.size} B"
+    if point.profile == "room":
+        text = f"room, {point.connections} members, lines of {point.size} B"
+    offered = next((cell.offered() for cell in cells if cell.offered()), None)
+    if offered:
+        text += f"; latency at {offered} messages/s"
+    return text
+
+
+def used_columns(rows):
+    """Which columns have a figure in some row."""
+    return [index for index in range(1, len(HEADINGS))
+            if any(len(cells) > 2 and cells[index] for cells in rows)]
+
+
+def lines(cells):
+    """The table of one point."""
+    rows = [row(cell) for cell in cells]
+    columns = used_columns(rows)
+    shown = [[HEADINGS[index] for index in (0, *columns)]]
+    shown += [[cells_[index] for index in (0, *columns)] if len(cells_) > 2 else cells_
+              for cells_ in rows]
+    full = [texts for texts in shown if len(texts) == len(columns) + 1]
+    widths = [max(len(texts[index]) for texts in full) for index in range(len(columns) + 1)]
+    widths[0] = max(len(texts[0]) for texts in shown)
+    yield heading(cells)
+    for texts in shown:
+        padded = [texts[0].ljust(widths[0])]
+        if len(texts) == len(widths):
+            padded += [text.rjust(width) for text, width in zip(texts[1:], widths[1:])]
+        else:
+            padded += texts[1:]
+        yield "  " + "  ".join(padded).rstrip()
+    if any(cell.limited() for cell in cells):
+        yield "  " + LIMIT_NOTE

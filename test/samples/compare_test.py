@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+"""Checks what samples/compare makes of its rounds: medians, marks, cells, CSV, lines of code; and
+what it says of servers that fail, by servers and a load that do."""
+import io
+import os
+import sys
+import tempfile
+import unittest
+from contextlib import redirect_stderr, redirect_stdout
+from types import SimpleNamespace
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "samples", "compare"))
+
+import code_lines
+import counting
+import figures
+import measure
+import pictures
+import report
+import rounds_csv
+import run
+import table
+import variants
+from cell import Cell
+from points import FULL, QUICK, Plan, Point, size_text
+
+PING = Point("ping-pong", 128, 64, True)
+
+
+def variant(name):
+    return next(each for each in variants.ECHO if each.name == name)
+
+
+def cell(name="epoll", rates=(1000.0, 3000.0, 2000.0), limited=False, point=PING):
+    made = Cell(point, variant(name))
+    made.closed = [{"rate": rate, "cpu_us_per_message": 2.0, "load_limited": limited}
+                   for rate in rates]
+    made.opened = [{"p50_us": 50.0, "p99_us": 90.0, "p99_9_us": 99.0, "offered_rate": 500}]
+    return made
+
+
+class FiguresTest(unittest.TestCase):
+    def test_a_figure_is_the_median_with_the_least_and_the_greatest(self):
+        self.assertEqual(figures.summarise([3, 1, None, 2]), (2, 1, 3, 3))
+        self.assertIsNone(figures.summarise([None, None]))
+
+    def test_numbers_have_three_digits(self):
+        for value, text in ((0, "0"), (7, "7"), (2000, "2.00 k"), (0.0312, "0.0312"), (0.25, "0.250"), (1.5, "1.50"),
+                            (45.67, "45.7"), (234.5, "234"), (999.96, "1.00 k"),
+                            (45600, "45.6 k"), (1234567, "1.23 M"), (2.5e9, "2.50 G")):
+            self.assertEqual(figures.number(value), text)
+
+    def test_one_round_has_no_spread(self):
+        self.assertEqual(figures.with_spread(figures.summarise([45600])), "45.6 k")
+        self.assertEqual(figures.with_spread(figures.summarise([1, 3, 2])), "2 [1 - 3]")
+
+    def test_the_load_was_the_limit_where_it_alone_had_no_time_left(self):
+        self.assertTrue(figures.load_was_limit(0.99, 0.5))
+        self.assertFalse(figures.load_was_limit(0.99, 0.95))
+        self.assertFalse(figures.load_was_limit(0.5, 0.5))
+        self.assertFalse(figures.load_was_limit(None, 0.5))
+
+    def test_the_offered_rate_is_half_of_the_slowest_in_two_digits(self):
+        self.assertEqual(figures.offered_rate([91234, 47999]), 23000)
+        self.assertEqual(figures.offered_rate([19]), 9)
+        self.assertEqual(figures.offered_rate([0.5]), 1)
+        self.assertIsNone(figures.offered_rate([]))
+
+
+class PointsTest(unittest.TestCase):
+    def test_the_full_plan_reaches_the_ends_of_both_axes_and_all_profiles(self):
+        for plan, profiles in ((FULL, 5), (QUICK, 5)):
+            self.assertEqual(len({point.profile for point in plan.points}), profiles)
+        self.assertEqual({1, 8000} - {point.connections for point in FULL.points}, set())
+        self.assertEqual({16, 65536} - {point.size for point in FULL.points}, set())
+
+    def test_sizes_are_written_in_bytes_or_kib(self):
+        self.assertEqual([size_text(size) for size in (16, 1000, 65536)],
+                         ["16 B", "1000 B", "64 KiB"])
+
+
+class VariantsTest(unittest.TestCase):
+    def test_every_variant_has_its_sources_and_a_colour(self):
+        for each in variants.ECHO + variants.CHAT:
+            own, shared = code_lines.count(each)
+            self.assertGreater(own, 10)
+            self.assertEqual(shared > 0, bool(each.shared))
+            self.assertIn(each.name, pictures.COLOURS)
+
+    def test_a_family_name_means_all_of_it(self):
+        named = lambda *wanted: [each.name for each in variants.of_profile("ping-pong", wanted)]
+        self.assertEqual(named("epoll", "rondo"), ["epoll", "rondo-uring", "rondo-epoll"])
+        self.assertEqual(named(), variants.names())
+
+    def test_what_cannot_do_a_point_says_why(self):
+        with tempfile.TemporaryDirectory() as built:
+            def why(name, connections, profile="ping-pong", descriptors=20000):
+                return measure.why_not(Point(profile, connections, 64), variant(name), built,
+                                       descriptors)
+            self.assertEqual(why("asio-epoll", 1), "not installed: libasio-dev")
+            self.assertEqual(why("epoll", 1), "not built")
+            os.mkdir(os.path.join(built, "blocking"))
+            for name in ("one_at_a_time", "select", "epoll"):
+                with open(os.path.join(built, "blocking", "echo_" + name), "w") as file:
+                    os.chmod(file.fileno(), 0o755)
+            self.assertIn("1023", why("select", 8000))
+            self.assertIsNone(why("select", 1000))
+            self.assertIn("one connection", why("one-at-a-time", 2))
+            self.assertIsNone(why("one-at-a-time", 16, "short"))
+            self.assertIn("the limit is 1024", why("epoll", 1000, descriptors=1024))
+            self.assertIsNone(why("epoll", 8000))
+
+
+class CodeLinesTest(unittest.TestCase):
+    def test_blank_lines_and_comments_do_not_count(self):
+        text = ('// one\n\nint a;  // two\n/* three\n four */ int b;\n/* five */\n'
+                'auto c = "// six \\" /*";\nint d = 1\'000;  // it\'s one\nchar e = \'"\';\n')
+        self.assertEqual(code_lines.count_text(text), 5)
+
+
+class TableTest(unittest.TestCase):
+    def test_a_row_has_medians_with_their_spread(self):
+        self.assertEqual(table.row(cell())[:4], ["epoll", "2.00 k [1.00 k - 3.00 k]", "50", "90"])
+
+    def test_a_rate_the_load_was_the_limit_of_is_marked_and_explained(self):
+        text = "\n".join(table.lines([cell(limited=True), cell("poll")]))
+        self.assertEqual(text.count("(!)"), 2)
+        self.assertIn(table.LIMIT_NOTE, text)
+        self.assertNotIn("(!)", "\n".join(table.lines([cell()])))
+
+    def test_a_problem_takes_the_place_of_the_figures(self):
+        cannot, failed = Cell(PING, variant("select")), Cell(PING, variant("threads"))
+        cannot.cannot("no")
+        failed.fails("died")
+        lines = list(table.lines([cannot, failed, cell()]))
+        self.assertIn("latency at 500 messages/s", lines[0])
+        self.assertRegex(lines[2], r"select +no$")
+        self.assertRegex(lines[3], r"threads +FAILED: died$")
+
+
+class ReportTest(unittest.TestCase):
+    def results(self):
+        failed = Cell(PING, variant("threads"))
+        failed.fails("died of <SIGSEGV>")
+        eight = Point("ping-pong", 8, 64)
+        return {eight: [cell("rondo-uring", point=eight)],
+                PING: [cell("rondo-uring", limited=True), failed]}
+
+    def test_the_csv_gives_back_what_was_written(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "rounds.csv")
+            with rounds_csv.Writer(path) as writer:
+                for cells in self.results().values():
+                    for each in cells:
+                        if each.problem:
+                            writer.problem(each)
+                        for number, row in enumerate(each.closed):
+                            writer.round(each, "closed", number, row)
+            found = rounds_csv.read(path)
+        threads, rondo = found[Point("ping-pong", 128, 64)]
+        self.assertEqual(rondo.figure(figures.RATE).median, 2000)
+        self.assertTrue(rondo.limited())
+        self.assertTrue(threads.failed)
+        self.assertEqual(threads.problem, "died of <SIGSEGV>")
+
+    def test_the_report_needs_nothing_beside_it(self):
+        with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
+            report.write(folder, {"kernel": "6 & more"}, self.results())
+            with open(os.path.join(folder, "report.html")) as file:
+                page = file.read()
+        for part in ("died of &lt;SIGSEGV&gt;", "6 &amp; more", 'class="limited"',
+                     "the limit of 1 rates: ping-pong 128 x 64 B: rondo on io_uring"):
+            self.assertIn(part, page)
+        for outside in ("<script", "<link", "<img", "src="):
+            self.assertNotIn(outside, page)
+        self.assertEqual("<svg" in page, pictures.available())
+
+    @unittest.skipUnless(pictures.available(), "gnuplot is not installed")
+    def test_pictures_take_the_colour_of_the_text_and_have_no_background(self):
+        drawn = {each.name: each.svg for each in pictures.make(self.results())}
+        self.assertIn("connections-rate", drawn)
+        for svg in drawn.values():
+            self.assertIn("currentColor", svg)
+            self.assertNotRegex(svg, pictures.BLACK)
+            self.assertNotRegex(svg, r'<rect x="0" y="0"[^>]*fill="(?!none)')
+
+
+class CountingTest(unittest.TestCase):
+    def test_what_both_runs_have_cancels_out(self):
+        self.assertEqual(counting.per_message((150, 10), (350, 110)), 2)
+        self.assertIsNone(counting.per_message((150, 10), (350, 10)))
+
+
+SERVER = """#!/bin/sh
+echo listening on 127.0.0.1:1
+%s
+"""
+WAITS = "exec sleep 30"
+
+
+class RunTest(unittest.TestCase):
+    """A whole run with a server and a load that are shell scripts."""
+
+    def run_with(self, server, load, rounds=2):
+        with tempfile.TemporaryDirectory() as folder:
+            os.mkdir(os.path.join(folder, "blocking"))
+            for name, text in (("blocking/echo_epoll", server), ("load", load)):
+                with open(os.path.join(folder, name), "w") as file:
+                    os.chmod(file.fileno(), 0o755)
+                    file.write(text)
+            point = Point("ping-pong", 1, 64)
+            given = SimpleNamespace(plan=Plan((point,), rounds, 0.1, 0, (0.1, 0.2)),
+                                    only=["epoll"], built=folder,
+                                    load=os.path.join(folder, "load"))
+            comparison = run.Comparison(given, 1024)
+            with rounds_csv.Writer(os.path.join(folder, "rounds.csv")) as writer:
+                with redirect_stdout(io.StringIO()):
+                    comparison.run(writer)
+            (made,) = comparison.results[point]
+            return made, comparison
+
+    def test_rounds_become_figures(self):
+        load = "#!/bin/sh\necho '{\"messages\": 10, \"seconds\": 0.1, \"rate\": 100, " \
+               "\"load_cpu\": 0.99, \"server\": {\"cpu\": 0.5}}'\n"
+        made, comparison = self.run_with(SERVER % WAITS, load)
+        self.assertEqual([row["rate"] for row in made.closed], [100, 100])
+        self.assertTrue(made.limited())
+        self.assertFalse(comparison.failed())
+
+    def test_a_server_that_dies_gives_a_cell_that_says_so(self):
+        made, comparison = self.run_with(SERVER % "kill -SEGV $$",
+                                         "#!/bin/sh\nsleep 0.1\necho wrong >&2\nexit 1\n")
+        self.assertIn("died of SIGSEGV", made.problem)
+        self.assertTrue(comparison.failed())
+
+    def test_a_load_that_fails_gives_its_last_line(self):
+        made, comparison = self.run_with(SERVER % WAITS, "#!/bin/sh\necho wrong byte >&2; exit 1\n")
+        self.assertEqual(made.problem, "wrong byte")
+        self.assertTrue(comparison.failed())
+
+    def test_a_connection_the_server_refuses_is_a_limit_of_its_own(self):
+        server = SERVER % ("echo refused 127.0.0.1:2: too many >&2\n" + WAITS)
+        made, comparison = self.run_with(server, "#!/bin/sh\nsleep 0.1\nexit 1\n")
+        self.assertIn("too many", made.problem)
+        self.assertFalse(comparison.failed())
+
+    def test_where_io_uring_is_forbidden_a_server_cannot_start(self):
+        server = "#!/bin/sh\necho 'io_uring_setup: Operation not permitted' >&2; exit 1\n"
+        made, comparison = self.run_with(server, "#!/bin/sh\nexit 1\n")
+        self.assertIn("does not start here: io_uring_setup", made.problem)
+        self.assertFalse(comparison.failed())
+
+    def test_a_server_without_its_line_fails(self):
+        made, _ = self.run_with("#!/bin/sh\necho hello\n" + WAITS, "#!/bin/sh\nexit 1\n")
+        self.assertIn("instead of where it listens", made.problem)
+
+
+if __name__ == "__main__":
+    unittest.main()

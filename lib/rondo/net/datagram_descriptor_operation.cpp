@@ -1,4 +1,5 @@
 #include <rondo/detail/control_message.hpp>
+#include <rondo/engine/message_entry.hpp>
 #include <rondo/io/scheduler.hpp>
 #include <rondo/net/datagram_descriptor_operation.hpp>
 #include <rondo/net/unix_datagram.hpp>
@@ -66,12 +67,7 @@ std::int32_t send_datagram_descriptors::send_now() noexcept {
 
 void send_datagram_descriptors::prepare_send(io_uring_sqe& entry) noexcept {
     fill_message();
-    entry = {};
-    entry.opcode = IORING_OP_SENDMSG;
-    entry.fd = state_->descriptor();
-    entry.addr = reinterpret_cast<std::uint64_t>(&message_);
-    entry.len = 1;
-    entry.msg_flags = send_flags;
+    fill_entry(entry, IORING_OP_SENDMSG, state_->descriptor(), message_, send_flags);
 }
 
 void send_datagram_descriptors::await_resume() {
@@ -113,12 +109,7 @@ void receive_datagram_descriptors::fill_message() noexcept {
 
 void receive_datagram_descriptors::prepare(io_uring_sqe& entry) noexcept {
     fill_message();
-    entry = {};
-    entry.opcode = IORING_OP_RECVMSG;
-    entry.fd = state_->descriptor();
-    entry.addr = reinterpret_cast<std::uint64_t>(&message_);
-    entry.len = 1;
-    entry.msg_flags = receive_flags;
+    fill_entry(entry, IORING_OP_RECVMSG, state_->descriptor(), message_, receive_flags);
     enough_ = 0;
 }
 

@@ -1,4 +1,5 @@
 #include <rondo/detail/misuse.hpp>
+#include <rondo/engine/message_entry.hpp>
 #include <rondo/io/scheduler.hpp>
 #include <rondo/net/datagram_operation.hpp>
 
@@ -29,12 +30,8 @@ void direct_datagram::prepare(io_uring_sqe& entry) noexcept {
     message_.msg_namelen = static_cast<socklen_t>(name_.size());
     message_.msg_iov = &part_;
     message_.msg_iovlen = 1;
-    entry = {};
-    entry.opcode = IORING_OP_RECVMSG;
-    entry.fd = state_->descriptor();
-    entry.addr = reinterpret_cast<std::uint64_t>(&message_);
-    entry.len = 1;
-    entry.msg_flags = MSG_TRUNC;  // tells the true size
+    // MSG_TRUNC tells the true size.
+    fill_entry(entry, IORING_OP_RECVMSG, state_->descriptor(), message_, MSG_TRUNC);
     enough_ = 0;
 }
 
@@ -210,12 +207,8 @@ std::int32_t send_gathered::send_now() noexcept {
 
 void send_gathered::prepare_send(io_uring_sqe& entry) noexcept {
     fill_message();
-    entry = {};
-    entry.opcode = IORING_OP_SENDMSG;
-    entry.fd = state_->descriptor();
-    entry.addr = reinterpret_cast<std::uint64_t>(&message_);
-    entry.len = 1;
-    entry.msg_flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    fill_entry(entry, IORING_OP_SENDMSG, state_->descriptor(), message_,
+               MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 }  // namespace rondo::inline v0::detail

@@ -1,5 +1,6 @@
 #include <rondo/detail/control_message.hpp>
 #include <rondo/detail/misuse.hpp>
+#include <rondo/engine/message_entry.hpp>
 #include <rondo/io/scheduler.hpp>
 #include <rondo/net/descriptor_operation.hpp>
 #include <rondo/net/socket_name.hpp>
@@ -52,12 +53,7 @@ void send_descriptors_operation::prepare(io_uring_sqe& entry) noexcept {
     message_ = {};
     message_.msg_iov = &vector_;
     message_.msg_iovlen = 1;
-    entry = {};
-    entry.opcode = IORING_OP_SENDMSG;
-    entry.fd = state_->descriptor();
-    entry.addr = reinterpret_cast<std::uint64_t>(&message_);
-    entry.len = 1;
-    entry.msg_flags = MSG_NOSIGNAL;
+    fill_entry(entry, IORING_OP_SENDMSG, state_->descriptor(), message_, MSG_NOSIGNAL);
     if (sent_ == 0) {
         // Without MSG_WAITALL: going on after a short count, older kernels send them once more.
         message_.msg_control = control_.data();
@@ -119,12 +115,7 @@ void receive_descriptors_operation::prepare(io_uring_sqe& entry) noexcept {
     message_.msg_iovlen = 1;
     message_.msg_control = control_.empty() ? nullptr : control_.data();
     message_.msg_controllen = control_.size();
-    entry = {};
-    entry.opcode = IORING_OP_RECVMSG;
-    entry.fd = state_->descriptor();
-    entry.addr = reinterpret_cast<std::uint64_t>(&message_);
-    entry.len = 1;
-    entry.msg_flags = MSG_CMSG_CLOEXEC;
+    fill_entry(entry, IORING_OP_RECVMSG, state_->descriptor(), message_, MSG_CMSG_CLOEXEC);
     enough_ = 0;
 }
 

@@ -1,4 +1,5 @@
 #include <rondo/detail/misuse.hpp>
+#include <rondo/engine/message_entry.hpp>
 #include <rondo/io/scheduler.hpp>
 #include <rondo/net/send_operation.hpp>
 #include <rondo/net/socket_name.hpp>
@@ -132,12 +133,8 @@ void gather_operation::prepare(io_uring_sqe& entry) noexcept {
     message_ = {};
     message_.msg_iov = vectors_.data();
     message_.msg_iovlen = count;
-    entry = {};
-    entry.opcode = IORING_OP_SENDMSG;
-    entry.fd = state_->descriptor();
-    entry.addr = reinterpret_cast<std::uint64_t>(&message_);
-    entry.len = 1;
-    entry.msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+    fill_entry(entry, IORING_OP_SENDMSG, state_->descriptor(), message_,
+               MSG_NOSIGNAL | MSG_WAITALL);
 }
 
 }  // namespace rondo::inline v0::detail

@@ -19,7 +19,8 @@ namespace {
 
 const std::filesystem::path folder = RONDO_SAMPLES_SOURCE_DIR;
 
-// As samples/run takes them: echo_server, blocking/echo_poll. What has a header is shared by them.
+// As samples/run takes them: echo_server, blocking/echo_poll, and load of the folder load. What has
+// a header is shared by them.
 std::vector<std::string> names() {
     std::vector<std::string> found;
     for (const std::string place : {"", "blocking/"}) {
@@ -28,9 +29,16 @@ std::vector<std::string> names() {
             header.replace_extension(".hpp");
             if (each.path().extension() == ".cpp" && !exists(header))
                 found.push_back(place + each.path().stem().string());
+            const std::string name = each.path().filename().string();
+            if (exists(each.path() / (name + ".cpp"))) found.push_back(name);
         }
     }
     return found;
+}
+
+// Where a sample begins, from the samples' folder.
+std::string source_of(const std::string& name) {
+    return exists(folder / (name + ".cpp")) ? name + ".cpp" : name + "/" + name + ".cpp";
 }
 
 std::string text_of(const std::filesystem::path& file) {
@@ -62,7 +70,7 @@ TEST_CASE("every sample has a row in the README of the samples", "[samples][bloc
     const std::string readme = text_of(folder / "README.md");
     for (const std::string& name : names()) {
         CAPTURE(name);
-        const std::size_t link = readme.find("](" + name + ".cpp)");
+        const std::size_t link = readme.find("](" + source_of(name) + ")");
         REQUIRE(link != std::string::npos);
         CHECK(readme[readme.rfind('\n', link) + 1] == '|');
     }
@@ -71,7 +79,7 @@ TEST_CASE("every sample has a row in the README of the samples", "[samples][bloc
 TEST_CASE("every sample opens with what it shows and how to try it", "[samples][blocking]") {
     for (const std::string& name : names()) {
         CAPTURE(name);
-        const std::string source = text_of(folder / (name + ".cpp"));
+        const std::string source = text_of(folder / source_of(name));
         CHECK(source.starts_with("// "));
         const std::string opening = source.substr(0, source.find("#include"));
         CHECK(opening.find("./samples/run " + name) != std::string::npos);

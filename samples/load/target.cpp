@@ -1,0 +1,91 @@
+#include "target.hpp"
+
+#include <rondo/rondo.hpp>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace load {
+
+namespace {
+
+// An option of one's own: the kernel chooses the port when it knows the other end, so that a port
+// serves connections to several of these (IP_BIND_ADDRESS_NO_PORT, ip(7)).
+struct late_port {
+    static constexpr const char* title = "late_port";
+    bool enabled = true;
+
+    std::error_code apply(int descriptor) const noexcept {
+        const int value = enabled ? 1 : 0;
+        const int failed = ::setsockopt(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &value,
+                                        sizeof value);
+        return failed == 0 ? std::error_code() : std::error_code(errno, std::generic_category());
+    }
+    static late_port read(int descriptor) {
+        int value = 0;
+        socklen_t size = sizeof value;
+        if (::getsockopt(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &value, &size) != 0)
+            throw std::system_error(errno, std::generic_category(), title);
+        return late_port{value != 0};
+    }
+};
+
+}  // namespace
+
+rondo::task<target> target::find(std::string name, bool udp) {
+    target found;
+    const std::string scheme = "unix:";
+    if (name.starts_with(scheme)) {
+        found.local_.emplace(name.substr(scheme.size()));
+        co_return found;
+    }
+    std::vector<rondo::endpoint> candidates = co_await rondo::resolve(name);
+    found.internet_ = candidates.front();
+    if (candidates.size() == 1 || udp) co_return found;
+    rondo::tcp_socket first = co_await rondo::tcp_connect(std::move(candidates));
+    found.internet_ = first.remote_endpoint();
+    co_await first.close();
+    co_return found;
+}
+
+bool target::is_loopback() const noexcept {
+    return !local_ && internet_.address().is_v4() && internet_.address().is_loopback();
+}
+
+std::optional<rondo::endpoint> target::source(std::size_t number) const {
+    const std::size_t index = number / connections_per_source;
+    if (index == 0 || !is_loopback()) return std::nullopt;
+    const auto last = static_cast<std::uint8_t>(1 + index % 250);
+    return rondo::endpoint(rondo::ip_address(rondo::ip_address::v4_bytes{127, 0, 0, last}), 0);
+}
+
+rondo::task<rondo::stream_socket> target::connect(std::size_t number) const {
+    if (local_) {
+        rondo::unix_socket made = co_await rondo::unix_connect(*local_);
+        co_return made;
+    }
+    const bool is_v4 = internet_.address().is_v4();
+    rondo::tcp_socket made(is_v4 ? rondo::ip_version::v4 : rondo::ip_version::v6);
+    if (const auto from = source(number)) {
+        made.set(late_port{});
+        made.bind(*from);
+    }
+    made.set(rondo::no_delay{true});
+    co_await made.connect(internet_);
+    co_return made;
+}
+
+rondo::udp_socket target::connect_udp(std::size_t number) const {
+    const bool is_v4 = internet_.address().is_v4();
+    const auto from = source(number);
+    rondo::udp_socket made =
+        from ? rondo::udp_socket::bind(*from, late_port{})
+             : rondo::udp_socket(is_v4 ? rondo::ip_version::v4 : rondo::ip_version::v6);
+    made.connect(internet_);
+    return made;
+}
+
+}  // namespace load

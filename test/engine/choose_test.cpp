@@ -218,7 +218,7 @@ TEST_CASE("RONDO_ENGINE=epoll makes epoll the automatic engine, silently", "[eng
 TEST_CASE("a RONDO_ENGINE of another value is an error that lists those allowed",
           "[engine][choose]") {
     CHECK_THAT(run_anew(report_automatic, "iocp", nothing),
-               StartsWith("invalid: RONDO_ENGINE is 'iocp', it may be auto, uring or epoll\n"));
+               StartsWith("invalid: RONDO_ENGINE is \"iocp\", it may be auto, uring or epoll\n"));
 }
 
 TEST_CASE("where the ring is forbidden the automatic engine is epoll, and says so once",

@@ -121,11 +121,17 @@ TEST_CASE("a name that is no feature's is refused by a sentence that lists them"
     for (const std::string_view text : {"multishot", "buffer_ring,", ",", "buffer_ring, all",
                                         "ALL", "all,multishot"}) {
         INFO(text);
-        CHECK_THAT(refusal_of(text), StartsWith("RONDO_WITHOUT names '") &&
-                                         ContainsSubstring("', it may be all, or some of ") &&
+        CHECK_THAT(refusal_of(text), StartsWith("RONDO_WITHOUT names \"") &&
+                                         ContainsSubstring("\", it may be all, or some of ") &&
                                          ContainsSubstring(text_of(feature_set::all())));
     }
-    CHECK_THAT(refusal_of("all,multishot"), ContainsSubstring("'multishot'"));
+    CHECK_THAT(refusal_of("all,multishot"), ContainsSubstring("\"multishot\""));
+}
+
+TEST_CASE("a refused feature's name is told in one short line", "[engine][feature]") {
+    const std::string refusal = refusal_of("mul\nti\x1b" + std::string(5000, 'x'));
+    CHECK_THAT(refusal, StartsWith("RONDO_WITHOUT names \"mul\\nti\\x1bxxx"));
+    CHECK(refusal.size() < 500);
 }
 
 TEST_CASE("what stands on a feature goes with it", "[engine][feature]") {
@@ -164,7 +170,7 @@ TEST_CASE("RONDO_WITHOUT takes features from both engines", "[engine][feature]")
 TEST_CASE("a RONDO_WITHOUT that names no feature is an error of either engine",
           "[engine][feature]") {
     CHECK_THAT(reported([] { setenv("RONDO_WITHOUT", "speed", 1); }),
-               ContainsSubstring("thrown: RONDO_WITHOUT names 'speed', it may be ") &&
+               ContainsSubstring("thrown: RONDO_WITHOUT names \"speed\", it may be ") &&
                    !ContainsSubstring(" has "));
 }
 

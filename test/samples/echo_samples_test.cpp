@@ -456,7 +456,7 @@ TEST_CASE("echo_client without a route says what to check", "[samples]") {
 
 TEST_CASE("an unknown engine is one line that tells the choice", "[samples]") {
     check_refusal(run_program({"env", "RONDO_ENGINE=kqueue", server}),
-                  "echo_server: RONDO_ENGINE is 'kqueue', it may be auto, uring or epoll");
+                  "echo_server: RONDO_ENGINE is \"kqueue\", it may be auto, uring or epoll");
 }
 
 TEST_CASE("after Ctrl-C the echo server echoes what had arrived, then exits 0", "[samples]") {

@@ -117,5 +117,5 @@ TEST_CASE("a wrong value of RONDO_ENGINE ends a server with a sentence", "[sampl
     child_process running = server("iocp", [] {});
     CHECK(running.wait() == 1);
     CHECK_THAT(running.error_text(),
-               Equals("echo_server: RONDO_ENGINE is 'iocp', it may be auto, uring or epoll\n"));
+               Equals("echo_server: RONDO_ENGINE is \"iocp\", it may be auto, uring or epoll\n"));
 }

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include <rondo/detail/quoted.hpp>
 #include <rondo/engine/epoll_engine.hpp>
 #include <rondo/engine/feature_names.hpp>
 #include <rondo/engine/uring_engine.hpp>
@@ -24,8 +25,8 @@ engine_kind kind_from_environment() {
     if (text == "auto" || text.empty()) return engine_kind::automatic;
     if (text == "uring") return engine_kind::uring;
     if (text == "epoll") return engine_kind::epoll;
-    throw std::invalid_argument("RONDO_ENGINE is '" + std::string(text) +
-                                "', it may be auto, uring or epoll");
+    throw std::invalid_argument("RONDO_ENGINE is " + detail::quoted(text) +
+                                ", it may be auto, uring or epoll");
 }
 
 /// `options` without what RONDO_WITHOUT names, too.

@@ -1,3 +1,4 @@
+#include <rondo/detail/quoted.hpp>
 #include <rondo/engine/feature_names.hpp>
 
 #include <algorithm>
@@ -40,7 +41,7 @@ static_assert(named() == feature_set::all());
 
 [[noreturn]] void refuse(std::string_view word, std::string_view what) {
     std::string text(what);
-    text += " names '" + std::string(word) + "', it may be all, or some of ";
+    text += " names " + detail::quoted(word) + ", it may be all, or some of ";
     for (const named_feature& each : names) {
         if (&each != names) text += ',';
         text += each.name;

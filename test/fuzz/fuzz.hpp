@@ -83,6 +83,7 @@ inline void check(bool holds, std::string_view sentence) {
 void feed_connection_info(input in);
 void feed_descriptors(input in);
 void feed_endpoint(input in);
+void feed_feature_names(input in);
 void feed_ip_address(input in);
 void feed_raw_datagram(input in);
 void feed_reader(input in);
@@ -100,6 +101,7 @@ inline constexpr std::array fuzzers = {
     fuzzer{"connection_info", feed_connection_info},
     fuzzer{"descriptors", feed_descriptors},
     fuzzer{"endpoint", feed_endpoint},
+    fuzzer{"feature_names", feed_feature_names},
     fuzzer{"ip_address", feed_ip_address},
     fuzzer{"raw_datagram", feed_raw_datagram},
     fuzzer{"reader", feed_reader},

@@ -1,6 +1,8 @@
 """What is known of one variant at one point: the rounds, or why there are none."""
 import figures
 
+KEPT = 0.95  # of the offered rate
+
 
 class Cell:
     def __init__(self, point, variant):
@@ -29,6 +31,11 @@ class Cell:
     def limited(self, kind=figures.RATE):
         """Whether in any of these rounds the load generator has been the limit."""
         return any(row.get("load_limited") for row in self.rows(kind))
+
+    def late(self):
+        """Whether in any round the offered rate was not reached: latency then grows with time."""
+        return any(row["rate"] is not None and row["rate"] < KEPT * row["offered_rate"]
+                   for row in self.opened if row.get("offered_rate"))
 
     def offered(self):
         return self.opened[0]["offered_rate"] if self.opened else None

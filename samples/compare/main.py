@@ -22,6 +22,7 @@ import points
 import report
 import rounds_csv
 import run
+import table
 import variants
 
 
@@ -44,6 +45,8 @@ def parse():
     parser.add_argument("--load", metavar="PROGRAM", help="another load generator")
     parser.add_argument("--picture", nargs=2, metavar=("CSV", "SVG"),
                         help="measures nothing: draws the small picture of a run's rounds.csv")
+    parser.add_argument("--markdown", metavar="CSV",
+                        help="measures nothing: prints the tables of a run's rounds.csv")
     return check(parser, parser.parse_args())
 
 
@@ -62,7 +65,8 @@ def check(parser, given):
     given.plan = plan._replace(points=tuple(chosen[:given.points]),
                                rounds=given.rounds or plan.rounds)
     given.load = given.load or os.path.join(given.built, "load")
-    if not given.picture and not os.access(given.load, os.X_OK):
+    measures = not given.picture and not given.markdown
+    if measures and not os.access(given.load, os.X_OK):
         parser.error(f"{given.load} is not built: ./samples/run compare builds it")
     return given
 
@@ -85,11 +89,20 @@ def surroundings(given):
     return facts
 
 
+def print_markdown(path):
+    for cells in rounds_csv.read(path).values():
+        print(f"#### {table.heading(cells)}\n")
+        print("\n".join(table.markdown(cells)) + "\n")
+
+
 def main():
     given = parse()
     if given.picture:
         import pictures
         pictures.front_page(rounds_csv.read(given.picture[0]), given.picture[1])
+        return 0
+    if given.markdown:
+        print_markdown(given.markdown)
         return 0
     # As Ctrl-C: servers end, what there is is written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -45,6 +45,8 @@ stall delays all that were due meanwhile.</li>
 once and waits. The kernel's memory for sockets is not in it.</li>
 <li class="limited"><b>(!)</b>, hollow in the pictures: the load generator used its core fully and
 the server did not. The server could do more; such rates say nothing about which is faster.</li>
+<li class="limited"><b>(late)</b>: not all of the offered rate was reached. Such a latency tells how
+long the round went on.</li>
 </ul>
 """
 
@@ -65,8 +67,9 @@ def cell_html(text):
     """The spread is written small, the mark of the load's limit stands out."""
     text = escaped(text)
     text = re.sub(r"(\[.*?\])", r"<small>\1</small>", text)
-    return text.replace(escaped(table.LIMIT_MARK),
-                        f'<span class="limited">{table.LIMIT_MARK}</span>')
+    for mark in (table.LIMIT_MARK, table.LATE_MARK):
+        text = text.replace(mark, f'<span class="limited">{mark}</span>')
+    return text
 
 
 def point_table(cells):

@@ -6,13 +6,20 @@ HEADINGS = ("", "messages/s", "p50 us", "p99 us", "p99.9 us", "CPU us/msg", "cal
 KINDS = (figures.RATE, figures.P50, figures.P99, figures.P99_9, figures.CPU, figures.CALLS,
          figures.SWITCHES, figures.MEMORY)
 LIMIT_MARK = " (!)"
+LATENCIES = (figures.P50, figures.P99, figures.P99_9)
+LATE_MARK = " (late)"
+LATE_NOTE = "(late) not all of the offered rate was reached, so these tell how long it went on"
 LIMIT_NOTE = "(!) the load generator was the limit, not the server: it could do more"
 
 
 def figure_text(cell, kind):
     """A figure with its spread, marked where it tells of the load instead of the server."""
     text = figures.with_spread(cell.figure(kind))
-    return text + LIMIT_MARK if text and kind is figures.RATE and cell.limited() else text
+    if text and kind is figures.RATE and cell.limited():
+        return text + LIMIT_MARK
+    if text and kind in LATENCIES and cell.late():
+        return text + LATE_MARK
+    return text
 
 
 def row(cell):
@@ -51,7 +58,7 @@ def lines(cells):
     widths = [max(len(texts[index]) for texts in full) for index in range(len(columns) + 1)]
     widths[0] = max(len(texts[0]) for texts in shown)
     yield heading(cells)
-    for texts in shown:
+    for texts in shown[0 if columns else 1:]:
         padded = [texts[0].ljust(widths[0])]
         if len(texts) == len(widths):
             padded += [text.rjust(width) for text, width in zip(texts[1:], widths[1:])]
@@ -60,3 +67,19 @@ def lines(cells):
         yield "  " + "  ".join(padded).rstrip()
     if any(cell.limited() for cell in cells):
         yield "  " + LIMIT_NOTE
+    if any(cell.late() for cell in cells):
+        yield "  " + LATE_NOTE
+
+
+def markdown(cells):
+    """The same for a page of documentation; its heading is the caller's."""
+    rows = [row(cell) for cell in cells]
+    columns = used_columns(rows)
+    yield "| " + " | ".join(HEADINGS[index] for index in (0, *columns)) + " |"
+    yield "|---" + "|---:" * len(columns) + "|"
+    for texts in rows:
+        if len(texts) == 2:
+            shown = [texts[0], texts[1].replace("|", "/"), *[""] * (len(columns) - 1)]
+        else:
+            shown = [texts[index] for index in (0, *columns)]
+        yield "| " + " | ".join(shown) + " |"

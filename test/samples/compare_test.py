@@ -36,7 +36,8 @@ def cell(name="epoll", rates=(1000.0, 3000.0, 2000.0), limited=False, point=PING
     made = Cell(point, variant(name))
     made.closed = [{"rate": rate, "cpu_us_per_message": 2.0, "load_limited": limited}
                    for rate in rates]
-    made.opened = [{"p50_us": 50.0, "p99_us": 90.0, "p99_9_us": 99.0, "offered_rate": 500}]
+    made.opened = [{"p50_us": 50.0, "p99_us": 90.0, "p99_9_us": 99.0, "offered_rate": 500,
+                    "rate": 500.0}]
     return made
 
 
@@ -128,6 +129,20 @@ class TableTest(unittest.TestCase):
         self.assertEqual(text.count("(!)"), 2)
         self.assertIn(table.LIMIT_NOTE, text)
         self.assertNotIn("(!)", "\n".join(table.lines([cell()])))
+
+    def test_a_latency_at_a_rate_that_was_not_reached_is_marked(self):
+        slow = cell()
+        slow.opened[0]["rate"] = 450
+        self.assertIn("(late)", table.row(slow)[2])
+        slow.opened[0]["rate"] = 490
+        self.assertNotIn("(late)", table.row(slow)[2])
+
+    def test_the_documentation_gets_the_same_table(self):
+        cannot = Cell(PING, variant("select"))
+        cannot.cannot("no")
+        lines = list(table.markdown([cannot, cell()]))
+        self.assertEqual(len({line.count("|") for line in lines}), 1)
+        self.assertTrue(lines[2].startswith("| select | no |"))
 
     def test_a_problem_takes_the_place_of_the_figures(self):
         cannot, failed = Cell(PING, variant("select")), Cell(PING, variant("threads"))

@@ -21,6 +21,7 @@
 #include <rondo/engine/feature_names.hpp>
 
 #include <support/child_process.hpp>
+#include <support/needs_ring.hpp>
 
 using Catch::Matchers::ContainsSubstring;
 using Catch::Matchers::Equals;
@@ -157,6 +158,7 @@ TEST_CASE("child: reports the features of both engines", "[.child]") {
 }
 
 TEST_CASE("RONDO_WITHOUT takes features from both engines", "[engine][feature]") {
+    rondo::test::need_ring();
     CHECK_THAT(reported([] { setenv("RONDO_WITHOUT", "all", 1); }),
                Equals("uring has \nepoll has \n"));
     const std::string some =
@@ -176,6 +178,7 @@ TEST_CASE("a RONDO_WITHOUT that names no feature is an error of either engine",
 
 TEST_CASE("a kernel without buffer rings or a registered ring is used without them",
           "[engine][feature]") {
+    rondo::test::need_ring();
     const std::string copying = reported([] { forget_registration(IORING_REGISTER_PBUF_RING); });
     CHECK_THAT(copying, StartsWith("uring has multishot_accept,send_zero_copy,"));
     CHECK_THAT(copying, ContainsSubstring("registered_ring"));

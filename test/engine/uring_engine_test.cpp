@@ -36,6 +36,8 @@
 #include <rondo/engine/abi.hpp>
 #include <rondo/engine/uring_engine.hpp>
 
+#include <support/needs_ring.hpp>
+
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
 using rondo::completion;
@@ -43,6 +45,7 @@ using rondo::engine;
 using rondo::feature;
 using rondo::feature_set;
 using rondo::uring_engine;
+using rondo::test::needs_ring;
 
 namespace {
 
@@ -243,7 +246,9 @@ io_uring_sqe& prepare_receive(engine& ring, const socket_pair& pair, std::uint64
 
 }  // namespace
 
-TEST_CASE("the ring completes entries in their order however often the queues wrap", "[engine]") {
+TEST_CASE_METHOD(needs_ring,
+                 "the ring completes entries in their order however often the queues wrap",
+                 "[engine]") {
     uring_engine ring({.entries = 4, .completions = 8});
     CHECK(ring.name() == "uring");
     CHECK(ring.entry_capacity() == 4);
@@ -260,7 +265,8 @@ TEST_CASE("the ring completes entries in their order however often the queues wr
     CHECK(ring.overflows() == 0);
 }
 
-TEST_CASE("a full submission queue gives no entry until enter makes room", "[engine]") {
+TEST_CASE_METHOD(needs_ring,
+                 "a full submission queue gives no entry until enter makes room", "[engine]") {
     uring_engine ring({.entries = 4, .completions = 8});
     for (std::uint64_t n = 0; n != 4; ++n) prepare(ring, IORING_OP_NOP, n);
     CHECK(ring.next_entry() == nullptr);
@@ -269,7 +275,8 @@ TEST_CASE("a full submission queue gives no entry until enter makes room", "[eng
     CHECK(ring.next_entry() != nullptr);
 }
 
-TEST_CASE("an entry the kernel refuses does not hold up those behind it", "[engine]") {
+TEST_CASE_METHOD(needs_ring,
+                 "an entry the kernel refuses does not hold up those behind it", "[engine]") {
     uring_engine ring;
     prepare(ring, 255, 1);
     prepare(ring, IORING_OP_NOP, 2);
@@ -280,7 +287,7 @@ TEST_CASE("an entry the kernel refuses does not hold up those behind it", "[engi
     CHECK(seen[1].result == 0);
 }
 
-TEST_CASE("enter makes no system call when there is nothing to do", "[engine]") {
+TEST_CASE_METHOD(needs_ring, "enter makes no system call when there is nothing to do", "[engine]") {
     CHECK(in_child([] {
               uring_engine ring;
               refuse_enter(ENOSYS, false);
@@ -288,7 +295,8 @@ TEST_CASE("enter makes no system call when there is nothing to do", "[engine]") 
           }) == "not called");
 }
 
-TEST_CASE("enter throws a sentence when the kernel refuses for good", "[engine]") {
+TEST_CASE_METHOD(needs_ring,
+                 "enter throws a sentence when the kernel refuses for good", "[engine]") {
     const std::string text = in_child([]() -> std::string {
         uring_engine ring;
         refuse_enter(ENOSYS, false);
@@ -299,7 +307,8 @@ TEST_CASE("enter throws a sentence when the kernel refuses for good", "[engine]"
     CHECK_THAT(text, ContainsSubstring("thrown: io_uring_enter: Function not implemented ("));
 }
 
-TEST_CASE("enter keeps what the kernel has no memory for, and pauses", "[engine]") {
+TEST_CASE_METHOD(needs_ring,
+                 "enter keeps what the kernel has no memory for, and pauses", "[engine]") {
     const std::string text = in_child([] {
         uring_engine ring;
         *ring.next_entry() = io_uring_sqe{};
@@ -313,7 +322,7 @@ TEST_CASE("enter keeps what the kernel has no memory for, and pauses", "[engine]
     CHECK(text == "111");
 }
 
-TEST_CASE("enter does not wait while completions can be read", "[engine]") {
+TEST_CASE_METHOD(needs_ring, "enter does not wait while completions can be read", "[engine]") {
     uring_engine ring;
     prepare(ring, IORING_OP_NOP, 1);
     CHECK(enter_for_one(ring));
@@ -326,7 +335,7 @@ TEST_CASE("enter does not wait while completions can be read", "[engine]") {
     CHECK(reap(ring).size() == 1);
 }
 
-TEST_CASE("enter waits as long as it was told and no longer", "[engine]") {
+TEST_CASE_METHOD(needs_ring, "enter waits as long as it was told and no longer", "[engine]") {
     uring_engine ring;
     std::chrono::nanoseconds waited{};
     for (int tries = 0; tries < 100 && waited < 20ms; ++tries) {
@@ -339,7 +348,8 @@ TEST_CASE("enter waits as long as it was told and no longer", "[engine]") {
     CHECK(reap(ring).empty());
 }
 
-TEST_CASE("a time-out beyond the kernel's clock waits for a completion", "[engine]") {
+TEST_CASE_METHOD(needs_ring,
+                 "a time-out beyond the kernel's clock waits for a completion", "[engine]") {
     uring_engine ring;
     const auto far = GENERATE(engine::duration::max() - 1ns, engine::duration::max() / 2,
                               engine::duration::max() / 2 + 1ns, engine::forever);
@@ -353,7 +363,8 @@ TEST_CASE("a time-out beyond the kernel's clock waits for a completion", "[engin
     CHECK(seen[0].result == -ETIME);
 }
 
-TEST_CASE("enter(forever) returns when another thread causes a completion", "[engine]") {
+TEST_CASE_METHOD(needs_ring,
+                 "enter(forever) returns when another thread causes a completion", "[engine]") {
     uring_engine ring;
     const rondo::detail::unique_fd event(eventfd(0, EFD_CLOEXEC));
     prepare(ring, IORING_OP_POLL_ADD, 3, event.get()).poll32_events = POLLIN;
@@ -366,7 +377,7 @@ TEST_CASE("enter(forever) returns when another thread causes a completion", "[en
     CHECK(seen[0].user_data == 3);
 }
 
-TEST_CASE("announced work is collected without waiting", "[engine]") {
+TEST_CASE_METHOD(needs_ring, "announced work is collected without waiting", "[engine]") {
     uring_engine ring;
     const rondo::detail::unique_fd event(eventfd(0, EFD_CLOEXEC));
     prepare(ring, IORING_OP_POLL_ADD, 3, event.get()).poll32_events = POLLIN;
@@ -378,7 +389,7 @@ TEST_CASE("announced work is collected without waiting", "[engine]") {
     CHECK(reap(ring).size() == 1);
 }
 
-TEST_CASE("a signal ends the wait of enter", "[engine]") {
+TEST_CASE_METHOD(needs_ring, "a signal ends the wait of enter", "[engine]") {
     uring_engine ring;
     struct sigaction action {};
     action.sa_handler = [](int) {};
@@ -395,7 +406,8 @@ TEST_CASE("a signal ends the wait of enter", "[engine]") {
     CHECK(reap(ring).empty());
 }
 
-TEST_CASE("an overflowing completion queue loses nothing and is counted", "[engine]") {
+TEST_CASE_METHOD(needs_ring,
+                 "an overflowing completion queue loses nothing and is counted", "[engine]") {
     uring_engine ring({.entries = 4, .completions = 8});
     std::uint64_t given = 0;
     for (int batch = 0; batch != 5; ++batch) {
@@ -413,7 +425,7 @@ TEST_CASE("an overflowing completion queue loses nothing and is counted", "[engi
     CHECK(ring.overflows() > 0);
 }
 
-TEST_CASE("a cancel by user_data ends a request accepted earlier", "[engine]") {
+TEST_CASE_METHOD(needs_ring, "a cancel by user_data ends a request accepted earlier", "[engine]") {
     uring_engine ring;
     const rondo::detail::unique_fd event(eventfd(0, EFD_CLOEXEC));
     prepare(ring, IORING_OP_POLL_ADD, 3, event.get()).poll32_events = POLLIN;
@@ -427,7 +439,8 @@ TEST_CASE("a cancel by user_data ends a request accepted earlier", "[engine]") {
     CHECK(seen[0].result == -ECANCELED);
 }
 
-TEST_CASE("a multishot receive takes its buffers from a registered ring", "[engine]") {
+TEST_CASE_METHOD(needs_ring,
+                 "a multishot receive takes its buffers from a registered ring", "[engine]") {
     uring_engine ring;
     REQUIRE(ring.has(feature::buffer_ring));
     REQUIRE(ring.has(feature::multishot_recv));
@@ -450,7 +463,8 @@ TEST_CASE("a multishot receive takes its buffers from a registered ring", "[engi
     CHECK_FALSE(ring.register_buffer_ring(9, group.ring(), 4));
 }
 
-TEST_CASE("a receive limit ends a multishot once its total is reached", "[engine]") {
+TEST_CASE_METHOD(needs_ring,
+                 "a receive limit ends a multishot once its total is reached", "[engine]") {
     uring_engine ring;
     if (!ring.has(feature::receive_limit)) SKIP("this kernel has no receive limit (6.17)");
     buffer_group group(8);
@@ -470,7 +484,7 @@ TEST_CASE("a receive limit ends a multishot once its total is reached", "[engine
     CHECK((seen[2].flags & IORING_CQE_F_MORE) == 0);
 }
 
-TEST_CASE("the ring is asked for what is fastest", "[engine][setup]") {
+TEST_CASE_METHOD(needs_ring, "the ring is asked for what is fastest", "[engine][setup]") {
     const uring_engine ring;
     constexpr unsigned best = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
                               IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP |
@@ -481,7 +495,8 @@ TEST_CASE("the ring is asked for what is fastest", "[engine][setup]") {
     CHECK(ring.has(feature::multishot_accept));
 }
 
-TEST_CASE("set-up flags the kernel does not know are left out", "[engine][setup]") {
+TEST_CASE_METHOD(needs_ring,
+                 "set-up flags the kernel does not know are left out", "[engine][setup]") {
     struct step {
         unsigned refused;
         unsigned kept;
@@ -500,7 +515,9 @@ TEST_CASE("set-up flags the kernel does not know are left out", "[engine][setup]
     check_works(ring);
 }
 
-TEST_CASE("a set-up flag that is switched off is not asked for", "[engine][setup][feature]") {
+TEST_CASE_METHOD(needs_ring,
+                 "a set-up flag that is switched off is not asked for",
+                 "[engine][setup][feature]") {
     struct step {
         feature_set without;
         unsigned avoided;
@@ -524,22 +541,24 @@ TEST_CASE("a set-up flag that is switched off is not asked for", "[engine][setup
     check_works(ring);
 }
 
-TEST_CASE("a ring that is not registered with its thread works as one that is",
-          "[engine][setup][feature]") {
+TEST_CASE_METHOD(needs_ring,
+                 "a ring that is not registered with its thread works as one that is",
+                 "[engine][setup][feature]") {
     uring_engine ring({.without = feature::registered_ring});
     CHECK_FALSE(ring.has(feature::registered_ring));
     check_works(ring);
     CHECK(uring_engine().has(feature::registered_ring));
 }
 
-TEST_CASE("a set-up refused with every flag ends in an error", "[engine][setup]") {
+TEST_CASE_METHOD(needs_ring,
+                 "a set-up refused with every flag ends in an error", "[engine][setup]") {
     refusal = EINVAL;
     times_asked = 0;
     CHECK_THAT(setup_failure({}, &failing_setup), ContainsSubstring("22 io_uring_setup: "));
     CHECK(times_asked >= 6);
 }
 
-TEST_CASE("sizes are halved until memory suffices", "[engine][setup]") {
+TEST_CASE_METHOD(needs_ring, "sizes are halved until memory suffices", "[engine][setup]") {
     largest_entries = 64;
     largest_completions = 1024;
     uring_engine ring({}, &poor_setup);
@@ -548,7 +567,8 @@ TEST_CASE("sizes are halved until memory suffices", "[engine][setup]") {
     check_works(ring);
 }
 
-TEST_CASE("sizes are not halved below 4 entries and 8 completions", "[engine][setup]") {
+TEST_CASE_METHOD(needs_ring,
+                 "sizes are not halved below 4 entries and 8 completions", "[engine][setup]") {
     refusal = ENOMEM;
     CHECK_THAT(setup_failure({}, &failing_setup),
                ContainsSubstring("12 io_uring_setup: ") && ContainsSubstring("memory ("));
@@ -559,15 +579,17 @@ TEST_CASE("sizes are not halved below 4 entries and 8 completions", "[engine][se
     CHECK(largest_completions == 2);
 }
 
-TEST_CASE("memory that may not be locked makes a smaller ring or a named error",
-          "[engine][setup]") {
+TEST_CASE_METHOD(needs_ring,
+                 "memory that may not be locked makes a smaller ring or a named error",
+                 "[engine][setup]") {
     CHECK(capacity_under(64 * 1024, 0) == "128");
     CHECK_THAT(capacity_under(0, 1),
                ContainsSubstring("thrown: io_uring_setup: Cannot allocate memory (") &&
                    ContainsSubstring("RLIMIT_MEMLOCK is 0 bytes: raise it by ulimit -l"));
 }
 
-TEST_CASE("a lack of descriptors is an error that tells the limit", "[engine][setup]") {
+TEST_CASE_METHOD(needs_ring,
+                 "a lack of descriptors is an error that tells the limit", "[engine][setup]") {
     const std::string text = in_child([] {
         limit(RLIMIT_NOFILE, 3);
         return setup_failure();
@@ -579,8 +601,9 @@ TEST_CASE("a lack of descriptors is an error that tells the limit", "[engine][se
     CHECK_THAT(setup_failure({}, &failing_setup), ContainsSubstring("fs.file-max"));
 }
 
-TEST_CASE("another thread may not enter the ring, with or without one of its own",
-          "[engine][owner]") {
+TEST_CASE_METHOD(needs_ring,
+                 "another thread may not enter the ring, with or without one of its own",
+                 "[engine][owner]") {
     uring_engine ring;
     const bool own = GENERATE(false, true);
     prepare(ring, IORING_OP_NOP, 1);
@@ -599,7 +622,7 @@ TEST_CASE("another thread may not enter the ring, with or without one of its own
     CHECK(ring.enter(engine::no_wait));
 }
 
-TEST_CASE("a forked child may not enter its parent's ring", "[engine][owner]") {
+TEST_CASE_METHOD(needs_ring, "a forked child may not enter its parent's ring", "[engine][owner]") {
     uring_engine ring;
     const std::string text = in_child([&]() -> std::string {
         *ring.next_entry() = io_uring_sqe{};
@@ -610,7 +633,8 @@ TEST_CASE("a forked child may not enter its parent's ring", "[engine][owner]") {
     check_works(ring);
 }
 
-TEST_CASE("a forked child may drop its parent's ring and use its own", "[engine][owner]") {
+TEST_CASE_METHOD(needs_ring,
+                 "a forked child may drop its parent's ring and use its own", "[engine][owner]") {
     // With SINGLE_ISSUER the kernel itself keeps the child from the parent's ring.
     refused_flags = GENERATE(0u, unsigned{IORING_SETUP_SINGLE_ISSUER});
     auto inherited = std::make_unique<uring_engine>(rondo::engine_options{}, &picky_setup);

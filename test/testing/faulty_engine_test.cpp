@@ -33,6 +33,8 @@
 #include <rondo/engine/uring_engine.hpp>
 #include <rondo/testing/kernel_errors.hpp>
 
+#include <support/needs_ring.hpp>
+
 namespace {
 
 using rondo::completion;
@@ -1033,16 +1035,6 @@ std::unique_ptr<engine> make_inner(bool uring) {
     return std::make_unique<rondo::epoll_engine>(sizes);
 }
 
-void skip_without_ring() {
-    try {
-        make_inner(true);
-    } catch (const std::system_error& error) {
-        const int code = error.code().value();
-        if (code != EPERM && code != ENOSYS && code != EACCES) throw;
-        SKIP("no io_uring here: " << error.what());
-    }
-}
-
 /// A minimal event loop: a handler per request, called for each of its completions.
 class loop {
 public:
@@ -1351,7 +1343,7 @@ void accept_all(bool uring, std::uint64_t seed, counts& total) {
 
 TEST_CASE("nothing is lost, doubled or out of order under any seed", "[testing][faulty]") {
     const bool uring = GENERATE(true, false);
-    if (uring) skip_without_ring();
+    if (uring) rondo::test::need_ring();
     counts total{};
     for (std::uint64_t seed = 1; seed <= 250; ++seed) {
         CAPTURE(uring, seed);

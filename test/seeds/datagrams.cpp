@@ -32,6 +32,7 @@ struct exchange {
     std::map<unsigned, std::size_t> sent;  // number to size, until it has come
     unsigned numbers = 0;
     unsigned senders;
+    std::size_t largest = 1000;
 };
 
 void receive(play& here, exchange& all, std::span<const std::byte> bytes, std::size_t true_size) {
@@ -90,7 +91,7 @@ template <typename Socket>
 task<> send_some(play& here, Socket& to, exchange& all) {
     for (unsigned left = 1 + here.below(12); left != 0; --left) {
         const unsigned number = all.numbers++;
-        std::vector<std::byte> bytes(here.between(header, here.one_in(3) ? 1000 : 60));
+        std::vector<std::byte> bytes(here.between(header, here.one_in(3) ? all.largest : 60));
         std::memcpy(bytes.data(), &number, header);
         fill(std::span(bytes).subspan(header), all.key + number, 0);
         // Before it is sent: another task may receive it first.
@@ -118,8 +119,8 @@ task<> send_some(play& here, Socket& to, exchange& all) {
 }
 
 // The network's own part of the way (UDP) takes no virtual time: it is given some real time.
-task<> wait_for_all(exchange& all) {
-    for (int looks = 0; looks < 3000 && (all.senders != 0 || !all.sent.empty()); ++looks) {
+task<> wait_for_all(exchange& all, int most_looks = 3000) {
+    for (int looks = 0; looks < most_looks && (all.senders != 0 || !all.sent.empty()); ++looks) {
         co_await sleep_for(1ms);
         if (looks > 1000) ::usleep(1000);
     }
@@ -147,7 +148,61 @@ task<> exchange_all(play& here, Socket& from, Socket& to) {
     if (here.one_in(2)) co_await from.close();
 }
 
+// Sends back what came. With a datagram to be read by another task meanwhile a reply goes through
+// the engine, and no plain call is made for it.
+task<> answer_once(play& here, unix_datagram_socket& at) {
+    auto got = co_await at.recv_from();
+    const std::span<const std::byte> whole = got.bytes();
+    if (here.one_in(2)) {
+        co_await at.send(const_buffer(whole));
+    } else {
+        const std::size_t cut = here.between(0, whole.size());
+        const std::array<const_buffer, 2> parts{const_buffer(whole.first(cut)),
+                                                const_buffer(whole.subspan(cut))};
+        const std::span<const const_buffer> list(parts);
+        co_await at.send(list);
+    }
+}
+
+task<> answer_all(play& here, unix_datagram_socket& at) {
+    context& me = co_await this_context();
+    while (!me.cancelled()) {
+        try {
+            co_await answer_once(here, at);
+        } catch (const operation_canceled&) {
+            here.note(4);
+        } catch (const std::system_error&) {
+            if (!here.errors()) throw;
+        }
+    }
+}
+
 }  // namespace
+
+task<> answer_scenario(play& here) {
+    auto ends = unix_datagram_socket::pair();
+    exchange all{.key = here.number(), .sent = {}, .senders = 1 + here.below(3)};
+    all.largest = 100;  // the smallest buffers have room for it: what is cut is not sent back whole
+    cancel_scope receiving;
+    co_await with_task_group([&](task_group& group) -> task<> {
+        const unsigned senders = all.senders;
+        for (unsigned left = 2 + here.below(3); left != 0; --left) {
+            group.spawn([&receiving, &here, &ends]() -> task<> {
+                co_await receiving.run(answer_all(here, ends.first));
+            });
+        }
+        group.spawn([&receiving, &here, &ends, &all]() -> task<> {
+            co_await receiving.run(receive_all(here, ends.second, all));
+        });
+        for (unsigned i = 0; i < senders; ++i) {
+            group.spawn([&here, &ends, &all] { return send_some(here, ends.second, all); });
+        }
+        // A reply that failed does not come, however long one waits.
+        co_await wait_for_all(all, here.errors() ? 200 : 3000);
+        receiving.cancel();
+    });
+    here.check_complete(all.sent.empty(), "a reply did not come");
+}
 
 task<> udp_scenario(play& here) {
     udp_socket from = udp_socket::bind(endpoint(ip_address::v4_loopback(), 0));

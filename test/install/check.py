@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""The package as its users meet it: `check.py BUILD`, a folder where the library is built.
+
+Installs with DESTDIR and a prefix, moves the tree, and builds and runs a user's programs against
+it: by find_package, and by pkg-config with a bare compiler. No installed file may name the folders
+of the source, of the build or of the prefix. A third user adds the source by add_subdirectory, as a
+shared library and with clang; what that installs is used, too. Ends with 0 when all of it holds.
+"""
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PREFIX = pathlib.Path("/opt/rondo-package")
+# What a user's build knows of packages beside these is the system's.
+CLEAN = {name: value for name, value in os.environ.items()
+         if not name.startswith(("CMAKE_", "PKG_CONFIG_", "DESTDIR"))}
+SAID = "hello from [::1]:80 and 2 threads\n"
+
+
+def run(*command, cwd=None, **environment):
+    done = subprocess.run([str(word) for word in command], cwd=cwd, env=CLEAN | environment,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          timeout=300)
+    if done.returncode != 0:
+        line = " ".join(str(word) for word in command)
+        raise SystemExit(f"install: {line}\n{done.stdout}install: ended with {done.returncode}")
+    return done.stdout
+
+
+def install(build, stage, moved_to):
+    """Installs below `stage`, and moves what stands at the prefix there to `moved_to`."""
+    run("cmake", "--install", build, "--prefix", PREFIX, DESTDIR=str(stage))
+    files = [path for path in stage.rglob("*") if not path.is_dir()]
+    outside = [path for path in files if stage / PREFIX.relative_to("/") not in path.parents]
+    if outside:
+        raise SystemExit(f"install: not below the prefix: {outside}")
+    (stage / PREFIX.relative_to("/")).rename(moved_to)
+    headers = {path.relative_to(ROOT / "lib") for path in (ROOT / "lib").rglob("*.hpp")}
+    installed = {path.relative_to(moved_to / "include") for path in moved_to.rglob("*.hpp")}
+    if headers != installed:
+        raise SystemExit(f"install: headers differ by {sorted(headers ^ installed)}")
+    check_paths(moved_to, [ROOT, build, PREFIX])
+
+
+def check_paths(tree, unwanted):
+    for path in sorted(tree.rglob("*")):
+        if path.is_dir() or path.is_symlink():
+            continue
+        text = path.read_bytes()
+        for folder in unwanted:
+            if str(folder).encode() + b"/" in text:
+                raise SystemExit(f"install: {path.relative_to(tree)} names {folder}")
+
+
+def check_talk(program, **environment):
+    for engine in ("auto", "epoll"):
+        said = run(program, RONDO_ENGINE=engine, **environment)
+        # Where there is no ring, one line before it says so.
+        if not said.endswith(SAID):
+            raise SystemExit(f"install: {program} said {said!r}, not {SAID!r}")
+
+
+def by_find_package(work, sources, package):
+    run("cmake", "-S", sources, "-B", work, "-G", "Ninja", f"-DSERVER={sources / 'server.cpp'}",
+        f"-DCMAKE_PREFIX_PATH={package}",
+        "-DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF")
+    run("cmake", "--build", work)
+    # Where there is no pkg-config, liburing is found, too.
+    run("cmake", "-S", sources, "-B", work / "without", "-G", "Ninja",
+        f"-DSERVER={sources / 'server.cpp'}", f"-DCMAKE_PREFIX_PATH={package}",
+        "-DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON")
+    if "liburing.so" not in (work / "without" / "build.ninja").read_text():
+        raise SystemExit("install: without pkg-config, liburing is not linked")
+    check_paths(work, [ROOT])
+    check_talk(work / "talk")
+
+
+def pkg_config(package, *what):
+    folder = next(package.rglob("rondo.pc")).parent
+    return run("pkg-config", *what, "rondo >= 0.1", "rondo < 0.2",
+               PKG_CONFIG_PATH=str(folder)).split()
+
+
+def compile_by_pkg_config(work, sources, package):
+    work.mkdir()
+    flags = pkg_config(package, "--cflags")
+    jobs = [subprocess.Popen(["g++", "-std=c++20", *flags, "-c", sources / f"{name}.cpp",
+                              "-o", work / f"{name}.o"], env=CLEAN) for name in ("server", "talk")]
+    if any([job.wait() for job in jobs]):
+        raise SystemExit(f"install: g++ with {' '.join(flags)} failed")
+
+
+def link_by_pkg_config(work, package, *what):
+    for name in ("server", "talk"):
+        run("g++", work / f"{name}.o", "-o", work / name, *pkg_config(package, "--libs", *what))
+    check_talk(work / "talk", LD_LIBRARY_PATH=str(next(package.rglob("librondo.*")).parent))
+
+
+def by_add_subdirectory(work, sources):
+    run("cmake", "-S", sources, "-B", work, "-G", "Ninja", f"-DSERVER={sources / 'server.cpp'}",
+        f"-DRONDO_SOURCE={ROOT}", "-DCMAKE_CXX_COMPILER=clang++-19", "-DCMAKE_CXX_FLAGS=-O0",
+        "-DBUILD_SHARED_LIBS=ON")
+    run("cmake", "--build", work)
+    check_talk(work / "talk")
+
+
+def timed(what, function, *arguments, **options):
+    began = time.monotonic()
+    result = function(*arguments, **options)
+    print(f"install: {what}: {time.monotonic() - began:.0f} s", flush=True)
+    return result
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("build", type=pathlib.Path)
+    build = arguments.parse_args().build.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = pathlib.Path(folder)
+        sources = scratch / "consumer"
+        run("cp", "-r", HERE / "consumer", sources)
+        example = re.search(r"```cpp\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        (sources / "server.cpp").write_text(example.group(1))
+
+        static, shared = scratch / "static", scratch / "shared"
+        timed("install, moved", install, build, scratch / "stage", static)
+        timed("find_package", by_find_package, scratch / "a", sources, static)
+        objects = scratch / "b"
+        timed("pkg-config, compiled", compile_by_pkg_config, objects, sources, static)
+        timed("linked", link_by_pkg_config, objects, static)
+        timed("linked --static", link_by_pkg_config, objects, static, "--static")
+        timed("add_subdirectory, shared", by_add_subdirectory, scratch / "c", sources)
+        timed("install of that, moved", install, scratch / "c", scratch / "stage2", shared)
+        timed("linked with that", link_by_pkg_config, objects, shared)
+    print("install: all users were served")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -70,7 +70,7 @@ TEST_CASE("who says nothing for ten seconds is given up", "[guide]") {
 }
 
 // A client for a real socket: sends all its lines at once and reads to the end.
-rondo::task<std::string> ask(rondo::unix_socket& server, std::string_view lines) {
+rondo::task<std::string> ask(rondo::stream_socket& server, std::string_view lines) {
     co_await server.send(lines);
     server.shutdown(rondo::shutdown_mode::send);
     std::string answers;
@@ -92,6 +92,33 @@ rondo::task<std::string> over_a_socket(std::string_view lines) {
 
 TEST_CASE("sums come over a real socket", "[guide]") {
     const std::string answers = rondo::run(over_a_socket("1 2 3\n40 2\n"));
+    CHECK(answers == "6\n42\n");
+}
+
+// What a server calls for each client: the connection is its own, and closed behind it.
+rondo::task<> serve_client(rondo::tcp_socket client) { co_await serve_sums(client); }
+
+rondo::task<std::string> ask_beside_a_slow_client(std::string_view lines) {
+    // Port 0: the kernel chooses one that is free.
+    const rondo::endpoint anywhere(rondo::ip_address::v4_loopback(), 0);
+    auto listener = rondo::tcp_listener::listen(anywhere);
+    const rondo::endpoint where = listener.local_endpoint();
+    std::string answers;
+    co_await rondo::with_task_group([&](rondo::task_group& group) -> rondo::task<> {
+        group.spawn([&]() -> rondo::task<> {
+            co_await rondo::tcp_serve(std::move(listener), serve_client);
+        });
+        rondo::tcp_socket slow = co_await rondo::tcp_connect(where);
+        co_await slow.send("1 2");  // and no end of the line
+        rondo::tcp_socket client = co_await rondo::tcp_connect(where);
+        answers = co_await ask(client, lines);
+        group.cancel();
+    });
+    co_return answers;
+}
+
+TEST_CASE("nobody waits for a client that is slow", "[guide]") {
+    const std::string answers = rondo::run(ask_beside_a_slow_client("1 2 3\n40 2\n"));
     CHECK(answers == "6\n42\n");
 }
 

@@ -32,6 +32,14 @@ public:
         latencies.add(static_cast<std::uint64_t>((now - intended).count()));
         ++messages;
     }
+    // Those of `schedule` that were not back at the end count as what they had waited so far.
+    template <typename Schedule>
+    void count_overdue(const Schedule& schedule) {
+        schedule.each_overdue(end_, [&](clock::duration waited) {
+            latencies.add(static_cast<std::uint64_t>(waited.count()));
+            ++unanswered;
+        });
+    }
     // It is sent now.
     void note_sending(clock::time_point now, clock::time_point intended) noexcept {
         if (now - intended > std::chrono::milliseconds(1)) ++behind;

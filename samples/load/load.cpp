@@ -3,7 +3,8 @@
 //     ./samples/run echo_server                                       in another terminal
 //     ./samples/run load localhost:8000 --connections 100             as fast as they come back
 //     ./samples/run load localhost:8000 --connections 100 --rate 20000
-//     ./samples/run load unix:/tmp/echo --size 16384
+//     ./samples/run load unix:/tmp/echo --profile stream --size 16384
+//     ./samples/run load localhost:8000 --udp                         with udp_echo_server
 //
 // It ends by itself; Ctrl-C ends it earlier, with what was measured so far. test/bench/load.c is a
 // second one, in C, for the bench's own rows: what measures rondo there shares no line with it.
@@ -18,9 +19,10 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <exception>
-#include <optional>
+#include <functional>
 #include <stdexcept>
 
 namespace load {
@@ -42,7 +44,17 @@ void raise_descriptor_limit(std::size_t connections) {
         throw std::system_error(errno, std::generic_category(), "setrlimit RLIMIT_NOFILE");
 }
 
-rondo::task<> run_profile(session& all) { co_await run_ping_pong(all); }
+rondo::task<> run_profile(session& all) {
+    if (all.chosen.udp) return run_udp(all);
+    switch (all.chosen.what) {
+        case profile::ping_pong: return run_ping_pong(all);
+        case profile::stream: return run_stream(all);
+        case profile::idle: return run_idle(all);
+        case profile::short_lived: return run_short(all);
+        case profile::room: return run_room(all);
+    }
+    throw std::logic_error("a profile that is none");
+}
 
 rondo::task<std::string> load_server(const options& chosen) {
     const rondo::scheduler& here = co_await rondo::this_scheduler();
@@ -68,7 +80,10 @@ int main(int argc, char** argv) {
         // The kernel wakes a sleeper up to 50 us late unless asked not to (prctl(2)).
         ::prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
         load::raise_descriptor_limit(chosen.connections);
-        const std::string report = rondo::run(load::load_server(chosen));
+        rondo::run_options options;
+        if (chosen.udp)  // each datagram arrives in one buffer, beside some words about it
+            options.buffers.buffer_size = std::max(options.buffers.buffer_size, chosen.size + 256);
+        const std::string report = rondo::run(options, load::load_server, std::cref(chosen));
         std::fputs(report.c_str(), stdout);
         return std::fflush(stdout) == 0 ? 0 : 1;
     } catch (const std::exception& failure) {

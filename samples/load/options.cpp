@@ -19,6 +19,10 @@ constexpr int wrong_arguments = 105;             // as for those that command_li
 
 std::optional<profile> profile_called(const std::string& name) {
     if (name == "ping-pong") return profile::ping_pong;
+    if (name == "stream") return profile::stream;
+    if (name == "idle") return profile::idle;
+    if (name == "short") return profile::short_lived;
+    if (name == "room") return profile::room;
     return std::nullopt;
 }
 
@@ -31,7 +35,7 @@ void check_profile(options& chosen) {
     const auto known = profile_called(chosen.profile_name);
     if (!known)
         refuse("--profile: " + chosen.profile_name +
-               " is not ping-pong");
+               " is none of ping-pong, stream, idle, short, room");
     chosen.what = *known;
     if (chosen.udp && chosen.what != profile::ping_pong)
         refuse("--udp: datagrams have the profile ping-pong alone");
@@ -56,6 +60,12 @@ options parse_options(int argc, char** argv) {
         "Loads an echo server, checks every byte that comes back, and measures.",
         "Profiles:\n"
         "  ping-pong  each connection sends a message and waits for all of its echo\n"
+        "  stream     each sends on, up to 16 messages ahead of what has come back\n"
+        "  idle       N connections are opened and kept, and what memory each costs the server is\n"
+        "             measured (--pid); then 8 of them do ping-pong\n"
+        "  short      N at a time: connect, one echo, the end of both streams\n"
+        "  room       N members of a chat_server, up to 8 of which say lines; a message is a line\n"
+        "             that has reached a member\n"
         "\n"
         "With --rate messages are sent by a fixed schedule, and latency counts from the time they\n"
         "were to be sent at: what a server's pause holds up counts, too. Without, a connection\n"
@@ -63,8 +73,9 @@ options parse_options(int argc, char** argv) {
     line.add("TARGET", chosen.target, "HOST:PORT, [V6]:PORT, unix:PATH or unix:@NAME")
         .required()
         .hide_default();
-    line.add("--profile", chosen.profile_name, "ping-pong")
+    line.add("--profile", chosen.profile_name, "ping-pong, stream, idle, short or room")
         .takes("NAME");
+    line.flag("--udp", chosen.udp, "datagrams; those that are lost are sent again, and counted");
     line.add("--connections", chosen.connections, "how many").between(1u, most_connections);
     line.add("--size", chosen.size, "bytes of a message, 1 to 1048576").positive();
     line.add("--rate", chosen.rate, "messages a second over all connections; 0: as they come back")

@@ -33,16 +33,22 @@ public:
         return std::span(begin, size);
     }
 
-    // Throws where `data` is not what was sent. At most a message and what fits behind it.
+    // The same bytes once more: all that has not come back.
+    rondo::const_buffer again(std::size_t size) const noexcept {
+        return std::span(pattern() + receive_at_, size);
+    }
+
+    // Throws where `data`, of a message's size at most, is not what was sent.
     void check(std::span<const std::byte> data) {
         if (std::memcmp(data.data(), pattern() + receive_at_, data.size()) != 0) [[unlikely]]
             report_wrong(data);
         receive_at_ = (receive_at_ + data.size()) % pattern_period;
         received_ += data.size();
     }
-    // Whether `data` would be right.
-    bool matches(std::span<const std::byte> data) const noexcept {
-        return std::memcmp(data.data(), pattern() + receive_at_, data.size()) == 0;
+    // The place of what is to come next, and whether `data` is what belongs to a place.
+    std::size_t place() const noexcept { return receive_at_; }
+    static bool matches(std::span<const std::byte> data, std::size_t place) noexcept {
+        return std::memcmp(data.data(), pattern() + place, data.size()) == 0;
     }
     [[noreturn]] void report_wrong(std::span<const std::byte> data) const;
     [[noreturn]] void report_end() const;

@@ -116,8 +116,9 @@ std::string json_report(const options& chosen, const figures& measured, std::str
         .add("bytes_per_second", rate * static_cast<double>(chosen.size))
         .add("wrong_bytes", std::uint64_t{0});
     if (chosen.udp || chosen.what == profile::room) all.add("lost", measured.lost);
-    if (chosen.rate > 0)
-        all.add("behind", measured.behind).add("unanswered", measured.unanswered);
+    if (chosen.rate > 0) all.add("behind", measured.behind);
+    if (chosen.rate > 0 && chosen.what != profile::room)
+        all.add("unanswered", measured.unanswered);
     all.add("latency_us", latency_json(measured.latencies))
         .add("load_cpu", measured.own_cpu() / measured.seconds());
     if (measured.server()) all.add("server", server_json(measured));
@@ -137,8 +138,8 @@ std::string text_report(const options& chosen, const figures& measured, std::str
                    measured.messages, rate, rate * static_cast<double>(chosen.size) / 1e6);
     if (chosen.rate > 0)
         fmt::format_to(out,
-                       "{:.0f} a second were to be sent: {} went out more than 1 ms late, {} were "
-                       "not back at the end\n",
+                       "{:.0f} a second were to come: {} went out more than 1 ms late, {} were not "
+                       "back at the end\n",
                        chosen.rate, measured.behind, measured.unanswered);
     if (measured.lost != 0) fmt::format_to(out, "{} lost\n", measured.lost);
     const histogram& seen = measured.latencies;

@@ -25,13 +25,14 @@ rondo::task<> watch_for_silence(session& all) {
         co_await rondo::sleep_for(500ms);
         const clock::time_point now = clock::now();
         for (peer* const each : all.watched) {
-            if (!each->waiting || each->seen != each->bytes.received()) {
-                each->seen = each->bytes.received();
+            if (!each->waiting || each->seen != each->progress()) {
+                each->seen = each->progress();
                 each->seen_at = now;
             } else if (now - each->seen_at > longest_silence) {
                 throw std::runtime_error(fmt::format(
-                    "connection {}: nothing has come back for {} s, after {} bytes",
-                    each->bytes.connection(), longest_silence.count(), each->seen));
+                    "connection {}: nothing has come back for {} s, after {} {}",
+                    each->bytes.connection(), longest_silence.count(), each->seen,
+                    each->lines != 0 ? "lines" : "bytes"));
             }
         }
     }
@@ -56,6 +57,8 @@ rondo::task<> keep_time(session& all) {
     auto rest = co_await rondo::as_result(
         rondo::sleep_for(std::chrono::duration<double>(all.chosen.seconds)));
     all.measured.end();
+    if (all.chosen.what != profile::room)
+        for (const peer* const each : all.watched) all.measured.count_overdue(each->schedule);
     rest.value();
 }
 
@@ -64,7 +67,11 @@ rondo::task<> keep_time(session& all) {
 rondo::task<> measure(session& all, std::function<void(rondo::task_group&)> begin_work) {
     const clock::time_point now = clock::now();
     all.start = now;
-    for (peer* const each : all.watched) each->seen_at = now;
+    for (std::size_t i = 0; i < all.watched.size(); ++i) {
+        all.watched[i]->seen_at = now;
+        if (all.chosen.rate > 0 && all.chosen.what != profile::room)
+            all.watched[i]->schedule = pace(all.chosen.rate, i, all.watched.size(), now);
+    }
     co_await rondo::with_task_group([&](rondo::task_group& group) -> rondo::task<> {
         begin_work(group);
         group.spawn(watch_for_silence, std::ref(all));
@@ -85,22 +92,43 @@ rondo::task<> open_gently(std::size_t count, std::function<rondo::task<>(std::si
             rondo::with_timeout(longest_silence, std::move(batch)));
         if (opened.error() == std::errc::timed_out)
             throw std::runtime_error(fmt::format(
-                "connections {} to {}: no echo within {} s of connecting", first, end - 1,
+                "connections {} to {}: no answer within {} s of connecting", first, end - 1,
                 longest_silence.count()));
         opened.value();
     }
 }
 
-rondo::task<> echo_once(connection& peer, std::size_t size) {
-    co_await peer.socket.send(peer.bytes.next(size));
-    while (size != 0) {
-        const rondo::chunk data = co_await peer.socket.recv();
-        if (!data) peer.bytes.report_end();
-        const std::size_t taken = std::min(size, data.size());
-        peer.bytes.check(data.bytes().first(taken));
-        if (taken != data.size()) peer.bytes.report_surplus(data.size() - taken);
-        size -= taken;
+rondo::task<clock::time_point> next_sending(session& all, peer& mine) {
+    if (!mine.schedule.is_open()) co_return clock::now();
+    const clock::time_point intended = mine.schedule.due();
+    mine.schedule.note_sent();
+    if (intended > clock::now()) co_await rondo::sleep_until(intended);
+    all.measured.note_sending(clock::now(), intended);
+    co_return intended;
+}
+
+namespace {
+
+rondo::task<> receive_echo(connection& mine, std::size_t missing) {
+    while (missing != 0) {
+        const rondo::chunk data = co_await mine.socket.recv();
+        missing = check_echo(mine, data.bytes(), missing);
     }
+}
+
+}  // namespace
+
+rondo::task<> echo_while_sending(connection& mine, std::size_t size) {
+    co_await rondo::when_all(mine.socket.send(mine.bytes.next(size)), receive_echo(mine, size));
+}
+
+rondo::task<> echo_once(connection& mine, std::size_t size) {
+    if (size > fits_between) {
+        co_await echo_while_sending(mine, size);
+        co_return;
+    }
+    co_await mine.socket.send(mine.bytes.next(size));
+    co_await receive_echo(mine, size);
 }
 
 rondo::task<> open_connection(session& all, connection& made, std::size_t number) {

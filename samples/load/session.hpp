@@ -18,30 +18,29 @@
 
 namespace load {
 
-// One who waits for a server, as the watch over silence sees it.
+// One who talks to the server, as the watch over silence sees it.
 struct peer {
     explicit peer(unsigned index) noexcept : bytes(index) {}
 
     stretch bytes;
-    bool waiting = false;  // something is to come back
+    pace schedule;
+    bool waiting = false;     // something is to come back
+    std::uint64_t lines = 0;  // that have come, in a room
     std::uint64_t seen = 0;
     clock::time_point seen_at{};
+
+    std::uint64_t progress() const noexcept { return bytes.received() + lines; }
 };
 
 struct connection : peer {
     using peer::peer;
 
     rondo::stream_socket socket;
-    clock::time_point owed_since{};  // the message that is due, on its way, or awaited
 };
 
 struct session {
     session(const options& asked, target where)
         : chosen(asked), server(std::move(where)), measured(asked) {}
-
-    pace pace_of(std::size_t index, std::size_t count) const noexcept {
-        return pace(chosen.rate, index, count, start);
-    }
 
     const options& chosen;
     target server;
@@ -50,8 +49,9 @@ struct session {
     std::vector<peer*> watched;
 };
 
-// Runs what `begin_work` spawns over the warm-up and the measured time, then cancels it. An
-// interruption ends it earlier, with what was measured so far. Throws where a server says nothing
+// Gives each of `all.watched` its place in the schedule, if there is one (a room's lines have one of
+// their own), runs what `begin_work` spawns over the warm-up and the measured time, then cancels it.
+// An interruption ends it earlier, with what was measured so far. Throws where a server says nothing
 // for 10 s that it should.
 rondo::task<> measure(session& all, std::function<void(rondo::task_group&)> begin_work);
 
@@ -62,7 +62,28 @@ rondo::task<> open_gently(std::size_t count, std::function<rondo::task<>(std::si
 // Connects and has one short echo, so that the connection is in the server's hands.
 rondo::task<> open_connection(session& all, connection& made, std::size_t number);
 
+// Waits until the next message is to be sent, and returns when that was; counts it where it is
+// late. In a closed loop that is now.
+rondo::task<clock::time_point> next_sending(session& all, peer& mine);
+
+// `bytes` as the echo of the message that `missing` bytes of are to come; returns what is missing
+// then. Throws where they are wrong, too many, or the end of the stream.
+std::size_t check_echo(peer& mine, std::span<const std::byte> bytes, std::size_t missing);
+
 // Sends the next message and receives all of its echo.
-rondo::task<> echo_once(connection& peer, std::size_t size);
+rondo::task<> echo_once(connection& mine, std::size_t size);
+
+// A longer message must be received while it is sent: the server echoes its beginning before it has
+// taken its end, and what is between has no room for all of it.
+inline constexpr std::size_t fits_between = 16 * 1024;
+rondo::task<> echo_while_sending(connection& mine, std::size_t size);
+
+inline std::size_t check_echo(peer& mine, std::span<const std::byte> bytes, std::size_t missing) {
+    if (bytes.empty()) [[unlikely]] mine.bytes.report_end();
+    const std::size_t taken = bytes.size() < missing ? bytes.size() : missing;
+    mine.bytes.check(bytes.first(taken));
+    if (taken != bytes.size()) [[unlikely]] mine.bytes.report_surplus(bytes.size() - taken);
+    return missing - taken;
+}
 
 }  // namespace load

@@ -10,6 +10,8 @@
 
 namespace load {
 
+using namespace std::chrono_literals;
+
 namespace {
 
 // An option of one's own: the kernel chooses the port when it knows the other end, so that a port
@@ -33,6 +35,33 @@ struct late_port {
     }
 };
 
+// One datagram to whoever is there; a connected socket learns when that is nobody.
+rondo::task<> ask_for(rondo::endpoint there) {
+    const bool is_v4 = there.address().is_v4();
+    rondo::udp_socket socket(is_v4 ? rondo::ip_version::v4 : rondo::ip_version::v6);
+    socket.connect(there);
+    co_await socket.send("?");
+    const rondo::datagram answer = co_await socket.recv();
+}
+
+// The first of `candidates` where an answer comes, or at least no refusal.
+rondo::task<rondo::endpoint> find_udp(std::vector<rondo::endpoint> candidates) {
+    for (std::size_t i = 0;; ++i) {
+        auto asked = co_await rondo::as_result(
+            rondo::with_timeout(500ms, ask_for(candidates[i])));
+        const bool is_there = asked || asked.error() == std::errc::timed_out;
+        if (is_there) co_return candidates[i];
+        if (i + 1 == candidates.size()) asked.value();  // throws
+    }
+}
+
+rondo::task<rondo::endpoint> find_tcp(std::vector<rondo::endpoint> candidates) {
+    rondo::tcp_socket first = co_await rondo::tcp_connect(std::move(candidates));
+    const rondo::endpoint there = first.remote_endpoint();
+    co_await first.close();
+    co_return there;
+}
+
 }  // namespace
 
 rondo::task<target> target::find(std::string name, bool udp) {
@@ -43,11 +72,13 @@ rondo::task<target> target::find(std::string name, bool udp) {
         co_return found;
     }
     std::vector<rondo::endpoint> candidates = co_await rondo::resolve(name);
-    found.internet_ = candidates.front();
-    if (candidates.size() == 1 || udp) co_return found;
-    rondo::tcp_socket first = co_await rondo::tcp_connect(std::move(candidates));
-    found.internet_ = first.remote_endpoint();
-    co_await first.close();
+    if (candidates.size() == 1) {
+        found.internet_ = candidates.front();
+    } else if (udp) {
+        found.internet_ = co_await find_udp(std::move(candidates));
+    } else {
+        found.internet_ = co_await find_tcp(std::move(candidates));
+    }
     co_return found;
 }
 

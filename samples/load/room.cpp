@@ -23,7 +23,7 @@ struct member : connection {
 
     rondo::event joined;
     std::array<std::uint32_t, most_senders> next{};  // the number of each sender's next line
-    std::uint64_t may_miss = 0;  // lines the server has said it dropped, and which are not known yet
+    std::uint64_t may_miss = 0;  // lines that were dropped, and it is not known yet which
     std::uint64_t missed = 0;
     std::uint32_t said = 0;
     std::size_t undelivered = 0;  // members that the last line has not come to

@@ -49,10 +49,10 @@ struct session {
     std::vector<peer*> watched;
 };
 
-// Gives each of `all.watched` its place in the schedule, if there is one (a room's lines have one of
-// their own), runs what `begin_work` spawns over the warm-up and the measured time, then cancels it.
-// An interruption ends it earlier, with what was measured so far. Throws where a server says nothing
-// for 10 s that it should.
+// Gives each of `all.watched` its place in the schedule, if there is one (a room's lines have one
+// of their own), runs what `begin_work` spawns over the warm-up and the measured time, then cancels
+// it. An interruption ends it earlier, with what was measured so far. Throws where a server says
+// nothing for 10 s that it should.
 rondo::task<> measure(session& all, std::function<void(rondo::task_group&)> begin_work);
 
 // Calls `open(index)` for 0 to `count` - 1, some at a time, so that the server's backlog does not

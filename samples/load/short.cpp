@@ -9,8 +9,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// What ends first waits for a minute (TIME-WAIT), and its port with it. Eight addresses have 224,000
-// ports on loopback, where Linux lets them be used again after a second.
+// What ends first waits for a minute (TIME-WAIT), and its port with it. Eight addresses have
+// 224,000 ports on loopback, where Linux lets them be used again after a second.
 constexpr std::size_t sources = 8;
 
 rondo::task<> live_again_and_again(session& all, connection& mine, std::size_t index) {

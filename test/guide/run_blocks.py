@@ -180,8 +180,8 @@ class Program:
         self.check_end(self.wait(seconds))
 
 
-def run_page(text, timeout, patience=20.0, has_ipv6=None, report=print):
-    """Runs the blocks of a page in their order; returns how many."""
+def run_page(text, timeout, patience=20.0, has_ipv6=None, report=print, show=False):
+    """Runs the blocks of a page in their order; returns how many. `show`: what they print, too."""
     has_ipv6 = host_has_ipv6() if has_ipv6 is None else has_ipv6
     servers, files, count = [], [], 0
     try:
@@ -198,7 +198,10 @@ def run_page(text, timeout, patience=20.0, has_ipv6=None, report=print):
             if step.how == "background":
                 program.wait_until_ready(timeout)
             else:
-                program.check_end(program.wait(timeout))
+                code = program.wait(timeout)
+                if show:
+                    print(program.output(), end="", flush=True)
+                program.check_end(code)
                 servers.pop()
         return count
     finally:
@@ -213,12 +216,14 @@ def main():
     arguments.add_argument("pages", metavar="FILE", nargs="+", type=pathlib.Path)
     arguments.add_argument("--timeout", type=float, default=900,
                            help="seconds that a block may take, building included")
+    arguments.add_argument("--show", action="store_true",
+                           help="print what the blocks print, servers' excepted")
     given = arguments.parse_args()
     failed = 0
     for page in given.pages:
         try:
             began = time.monotonic()
-            count = run_page(page.read_text(), given.timeout,
+            count = run_page(page.read_text(), given.timeout, show=given.show,
                              report=lambda text, page=page: print(f"{page}, {text}", flush=True))
             print(f"{page}: {count} blocks did what is written, in "
                   f"{time.monotonic() - began:.1f} s", flush=True)

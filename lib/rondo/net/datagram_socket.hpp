@@ -96,6 +96,7 @@ public:
         const_buffer data) noexcept {
         return {*state_, data};
     }
+    /// Several buffers as one datagram to the connected peer.
     detail::send_connected_operation<Address, detail::send_gathered> send(
         std::span<const const_buffer> buffers) {
         return {*state_, buffers};

@@ -24,6 +24,7 @@ struct resolve_options {
 /// blocking() call: cancelled, it is abandoned. Addresses and localhost are known at once.
 task<std::vector<endpoint>> resolve(std::string host, std::string service,
                                     resolve_options options = {});
+/// The same for a port in host order.
 task<std::vector<endpoint>> resolve(std::string host, std::uint16_t port,
                                     resolve_options options = {});
 

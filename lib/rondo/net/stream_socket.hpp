@@ -86,6 +86,7 @@ public:
     detail::gather_operation send(std::span<const const_buffer> buffers) noexcept {
         return detail::gather_operation(*state_, buffers);
     }
+    /// Several buffers without a list of them: `send(header, body)`.
     template <std::convertible_to<const_buffer>... More>
     detail::gather_list_operation<2 + sizeof...(More)> send(const_buffer first,
                                                             const_buffer second,

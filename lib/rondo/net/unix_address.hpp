@@ -51,8 +51,8 @@ public:
         return std::string_view(bytes_.data(), size_).substr(mark);
     }
 
-    /// What `parse` reads; but control characters and backslashes are written as in \x00, so that a
-    /// line stays a line.
+    /// What `parse` reads; but control characters and backslashes are written as in `\x00`, so that
+    /// a line stays a line.
     [[nodiscard]] std::string to_string() const;
 
     [[nodiscard]] std::size_t hash() const noexcept;

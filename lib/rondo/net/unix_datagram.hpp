@@ -74,6 +74,7 @@ public:
                                                           const unix_address& to) {
         return {*state_, descriptors, data, &to};
     }
+    /// The same with one.
     detail::send_datagram_descriptors send_descriptor_to(int descriptor, const_buffer data,
                                                          const unix_address& to) {
         return {*state_, std::span(&descriptor, 1), data, &to};
@@ -91,11 +92,12 @@ public:
         return {*state_, buffer, most};
     }
 
-    /// As the base does; close() removes the socket's file, release() leaves it.
+    /// As the base does; removes the socket's file.
     task<> close() {
         file_.remove();
         return datagram_socket::close();
     }
+    /// As the base does; leaves the socket's file.
     task<released> release() {
         file_.disown();
         return datagram_socket::release();

@@ -163,6 +163,7 @@ public:
     detail::pipe_send send(std::span<const const_buffer> buffers) noexcept {
         return {*out_, buffers};
     }
+    /// Several buffers without a list of them: `send(header, body)`.
     template <std::convertible_to<const_buffer>... More>
     detail::pipe_send_list<2 + sizeof...(More)> send(const_buffer first, const_buffer second,
                                                      const More&... more) noexcept {

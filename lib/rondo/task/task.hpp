@@ -203,15 +203,17 @@ public:
     task& operator=(const task&) = delete;
     ~task() { handle_.destroy(); }
 
+    /// Completes when the task has ended; returns its value or throws what it threw.
     detail::task_awaiter<T> operator co_await() && noexcept {
         return detail::task_awaiter<T>(handle_);
     }
 
     /// For owners of tasks: `auto failure = co_await t.settle();` then take(). It runs in the
-    /// awaiting task's context, or in the one given.
+    /// awaiting task's context.
     detail::settle_here_awaiter<T> settle() noexcept {
         return detail::settle_here_awaiter<T>(handle_);
     }
+    /// The same in the context given.
     detail::settle_awaiter<T> settle(context& where) noexcept {
         return detail::settle_awaiter<T>(handle_, where);
     }

@@ -237,6 +237,24 @@ def umbrella_text(library):
     return f"// All of rondo but its test kit (rondo/testing).\n#pragma once\n\n{includes}"
 
 
+VERSION = re.compile(r"^project\(rondo VERSION (\d+)\.", re.MULTILINE)
+INLINE_NAMESPACE = re.compile(r"\brondo::inline (\w+)")
+
+
+def check_namespaces(library, build):
+    """The inline namespace is `v` and the first number of the version that `build` (the text of the
+    top CMakeLists.txt) gives: what is linked with another one is then refused."""
+    major = VERSION.search(build)
+    if major is None:
+        yield UMBRELLA, 1, "no version of rondo in CMakeLists.txt"
+        return
+    for name, text in library.files.items():
+        for match in INLINE_NAMESPACE.finditer(text):
+            if match.group(1) != "v" + major.group(1):
+                yield (name, line_at(text, match.start()),
+                       f"namespace {match.group(1)} in version {major.group(1)}")
+
+
 # ---- the tree
 
 def check_source(path, text):
@@ -259,8 +277,10 @@ def check_tree(root):
             for line, message in check_markdown(path.read_text()):
                 yield path.relative_to(root), line, message
     library = Library(root / "lib")
-    for check in (check_layers, check_reach, check_umbrella):
-        for name, line, message in check(library):
+    build = (root / "CMakeLists.txt").read_text()
+    for found in (check_layers(library), check_reach(library), check_umbrella(library),
+                  check_namespaces(library, build)):
+        for name, line, message in found:
             yield f"lib/{name}", line, message
 
 

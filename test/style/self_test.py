@@ -249,6 +249,16 @@ class Tree(unittest.TestCase):
         self.write("task/far.hpp", f"rondo/{files[0]}")
         self.assertEqual(["rondo/task/far.hpp"], self.found(check.check_reach))
 
+    def test_an_inline_namespace_of_another_version_is_reported(self):
+        path = self.lib / "rondo" / "log.hpp"
+        path.write_text("// Why.\n#pragma once\n\nnamespace rondo::inline v1::detail {}\n")
+        library = check.Library(self.lib)
+        found = lambda build: list(check.check_namespaces(library, build))
+        self.assertEqual([], found("project(rondo VERSION 1.2.3)\n"))
+        self.assertEqual([("rondo/log.hpp", 4, "namespace v1 in version 2")],
+                         found("project(rondo VERSION 2.0.0)\n"))
+        self.assertEqual(1, len(found("project(rondo)\n")))
+
     def test_a_circle_of_includes_ends(self):
         self.write("task/a.hpp", "rondo/task/b.hpp")
         self.write("task/b.hpp", "rondo/task/a.hpp")

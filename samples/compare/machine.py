@@ -85,6 +85,11 @@ def describe(built):
     }
 
 
+def is_busy():
+    """Whether so much else ran during the last minute that figures suffer."""
+    return os.getloadavg()[0] > 0.5
+
+
 def choose_cores():
     """One core for the server and another for the load: the same one where there is only one."""
     cores = sorted(os.sched_getaffinity(0))

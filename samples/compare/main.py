@@ -19,10 +19,10 @@ import time
 import counting
 import machine
 import points
+import publish
 import report
 import rounds_csv
 import run
-import table
 import variants
 
 
@@ -43,10 +43,8 @@ def parse():
     parser.add_argument("--built", metavar="DIR", default=variants.BUILT,
                         help="the folder of the built samples (build/release/samples)")
     parser.add_argument("--load", metavar="PROGRAM", help="another load generator")
-    parser.add_argument("--picture", nargs=2, metavar=("CSV", "SVG"),
-                        help="measures nothing: draws the small picture of a run's rounds.csv")
-    parser.add_argument("--markdown", metavar="CSV",
-                        help="measures nothing: prints the tables of a run's rounds.csv")
+    parser.add_argument("--publish", metavar="DIR",
+                        help="measures nothing: puts the results of an earlier run into docs/")
     return check(parser, parser.parse_args())
 
 
@@ -65,8 +63,7 @@ def check(parser, given):
     given.plan = plan._replace(points=tuple(chosen[:given.points]),
                                rounds=given.rounds or plan.rounds)
     given.load = given.load or os.path.join(given.built, "load")
-    measures = not given.picture and not given.markdown
-    if measures and not os.access(given.load, os.X_OK):
+    if not given.publish and not os.access(given.load, os.X_OK):
         parser.error(f"{given.load} is not built: ./samples/run compare builds it")
     return given
 
@@ -89,31 +86,27 @@ def surroundings(given):
     return facts
 
 
-def print_markdown(path):
-    for cells in rounds_csv.read(path).values():
-        print(f"#### {table.heading(cells)}\n")
-        print("\n".join(table.markdown(cells)) + "\n")
+def record(given, facts):
+    with open(os.path.join(given.output, "machine.json"), "w") as file:
+        json.dump(facts, file, indent=2)
+        file.write("\n")
 
 
 def main():
     given = parse()
-    if given.picture:
-        import pictures
-        pictures.front_page(rounds_csv.read(given.picture[0]), given.picture[1])
-        return 0
-    if given.markdown:
-        print_markdown(given.markdown)
+    if given.publish:
+        publish.publish(given.publish, os.path.join(variants.ROOT, "docs"))
         return 0
     # As Ctrl-C: servers end, what there is is written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     descriptors = machine.raise_descriptor_limit()
     facts = surroundings(given)
     os.makedirs(given.output, exist_ok=True)
-    with open(os.path.join(given.output, "machine.json"), "w") as file:
-        json.dump(facts, file, indent=2)
-        file.write("\n")
+    record(given, facts)
     for name, text in facts.items():
         print(f"{name:24} {text}")
+    if machine.is_busy():
+        print("the machine is busy with other things: expect a wide spread")
     comparison = run.Comparison(given, descriptors)
     began, ended = time.monotonic(), False
     with rounds_csv.Writer(os.path.join(given.output, "rounds.csv")) as writer:
@@ -123,6 +116,7 @@ def main():
             ended = True
             print("\ncompare: ended; writing what there is", file=sys.stderr)
     facts["took"] = f"{time.monotonic() - began:.0f} s" + (", ended before it was done" * ended)
+    record(given, facts)
     report.write(given.output, facts, comparison.results)
     print(f"\nmeasured for {facts['took']}; see {os.path.join(given.output, 'report.html')}")
     if ended:

@@ -1,11 +1,9 @@
 """Pictures by gnuplot, as SVG: what the table says, point by point or along an axis."""
-import os
 import re
 import shutil
 import subprocess
 
 import figures
-import variants
 
 # Of middle lightness, so that they can be told on white and on black.
 COLOURS = {"one-at-a-time": "#8c8c8c", "threads": "#b07a3f", "select": "#c9648f",
@@ -121,7 +119,7 @@ def lines(title, cells, kind, axis, axis_title, binary=False):
     parts = [line_parts(number, name, group, kind, axis)
              for number, (name, group) in enumerate(by_variant.items())]
     parts = [part for part in parts if part]
-    if not parts or len({axis(cell) for cell in cells if not cell.problem}) < 2:
+    if len({axis(cell) for cell in cells if not cell.problem and cell.figure(kind)}) < 2:
         return None
     note = f" (in a circle: {LIMIT_NOTE[8:]})" if any(part[2] for part in parts) else ""
     script = head(title, 640, 400)
@@ -196,8 +194,8 @@ def make(results):
     return [Picture(name, title, svg) for name, title, svg in drawn(results) if svg]
 
 
-def front_page(results, path):
-    """The small one: the rate of 128 connections in a closed loop."""
+def front_page(results):
+    """The SVG of the small one: the rate of 128 connections in a closed loop."""
     point = next((point for point in results
                   if point[:3] == ("ping-pong", 128, 64)), None)
     if point is None:
@@ -208,6 +206,4 @@ def front_page(results, path):
                width=560, small=True)
     if svg is None:
         raise SystemExit("compare: no variant has a figure there")
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with open(path, "w") as file:
-        file.write(svg)
+    return svg

@@ -46,7 +46,7 @@ FULL = Plan(
         Point("room", 100, 64, False, True),
         Point("room", 1000, 64),
     ),
-    rounds=5, seconds=0.6, warm_up=0.2, counted=(0.15, 0.5))
+    rounds=5, seconds=0.5, warm_up=0.15, counted=(0.15, 0.5))
 
 QUICK = Plan(
     points=(

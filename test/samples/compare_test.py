@@ -17,6 +17,7 @@ import counting
 import figures
 import measure
 import pictures
+import publish
 import report
 import rounds_csv
 import run
@@ -199,6 +200,22 @@ class ReportTest(unittest.TestCase):
             self.assertIn("currentColor", svg)
             self.assertNotRegex(svg, pictures.BLACK)
             self.assertNotRegex(svg, r'<rect x="0" y="0"[^>]*fill="(?!none)')
+
+
+class PublishTest(unittest.TestCase):
+    def test_results_take_the_place_of_the_last_ones(self):
+        page = f"before\n{publish.BEGIN}\nold\n{publish.END}\nafter\n"
+        once = publish.replaced(page, "new\n")
+        self.assertEqual(once, f"before\n{publish.BEGIN}\n\nnew\n\n{publish.END}\nafter\n")
+        self.assertEqual(publish.replaced(once, "new"), once)
+        with self.assertRaises(SystemExit):
+            publish.replaced("no place", "new")
+
+    def test_the_documentation_has_that_place(self):
+        with open(os.path.join(ROOT, "docs", "benchmarks.md")) as file:
+            page = file.read()
+        self.assertEqual(page.count(publish.BEGIN), 1)
+        self.assertEqual(page.count(publish.END), 1)
 
 
 class CountingTest(unittest.TestCase):

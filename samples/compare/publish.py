@@ -1,0 +1,78 @@
+"""Puts the results of a run into the documentation: its tables and machine, and its pictures."""
+import json
+import os
+
+import code_lines
+import pictures
+import rounds_csv
+import table
+
+# Between these lines of docs/benchmarks.md; what stands there is replaced.
+BEGIN = "<!-- results of samples/compare: written by `samples/compare/main.py --publish DIR` -->"
+END = "<!-- end of the results of samples/compare -->"
+# Of all pictures, those the page shows.
+SHOWN = ("connections-rate", "connections-cpu_us_per_message", "connections-p99_us",
+         "sizes-rate", "ping-pong-128-x-64-b-system-calls", "idle-8000-x-64-b-memory",
+         "short-16-x-64-b-rate", "room-1000-x-64-b-rate")
+
+
+def lines_rows(results):
+    shown = []
+    for cells in results.values():
+        for cell in cells:
+            if cell.variant not in shown:
+                shown.append(cell.variant)
+    for variant in shown:
+        own, shared = code_lines.count(variant)
+        yield f"| {variant.title} | `{variant.source}` | {own} | {shared} |"
+
+
+def text_of(results, facts, drawn):
+    """The Markdown between the two lines."""
+    yield "| | |\n|---|---|"
+    yield from (f"| {name} | {text} |" for name, text in facts.items())
+    yield ""
+    yield from (f"![{picture.title}](images/compare-{picture.name}.svg)\n" for picture in drawn)
+    yield "<details><summary>All points, as tables</summary>\n"
+    for cells in results.values():
+        yield f"#### {table.heading(cells)}\n"
+        yield from table.markdown(cells)
+        yield ""
+    marked = [cell for cells in results.values() for cell in cells if cell.limited()]
+    if marked:
+        yield table.LIMIT_NOTE + ".\n"
+    if any(cell.late() for cells in results.values() for cell in cells):
+        yield table.LATE_NOTE + ".\n"
+    yield "</details>\n"
+    yield "#### Lines of code\n"
+    yield "| | source | own | shared |\n|---|---|---:|---:|"
+    yield from lines_rows(results)
+
+
+def replaced(page, text):
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit("compare: docs/benchmarks.md has no place for the results")
+    return before + begin + "\n\n" + text.strip() + "\n\n" + end + after
+
+
+def publish(folder, docs):
+    results = rounds_csv.read(os.path.join(folder, "rounds.csv"))
+    with open(os.path.join(folder, "machine.json")) as file:
+        facts = json.load(file)
+    if not pictures.available():
+        raise SystemExit("compare: gnuplot is not installed, so there are no pictures")
+    images = os.path.join(docs, "images")
+    os.makedirs(images, exist_ok=True)
+    drawn = [picture for picture in pictures.make(results) if picture.name in SHOWN]
+    files = {"compare.svg": pictures.front_page(results)}
+    files.update((f"compare-{picture.name}.svg", picture.svg) for picture in drawn)
+    for name, svg in files.items():
+        with open(os.path.join(images, name), "w") as file:
+            file.write(svg)
+    path = os.path.join(docs, "benchmarks.md")
+    with open(path) as file:
+        page = file.read()
+    with open(path, "w") as file:
+        file.write(replaced(page, "\n".join(text_of(results, facts, drawn))))

@@ -59,34 +59,65 @@ std::vector<operation_kind> make_operation_kinds() {
     };
 }
 
-/// Plays until the rule has struck; the run must pass with and without it.
-bool strikes_and_passes(const operation_kind& on, const fault_plan::rule& wanted, bool uring,
-                        unsigned& runs) {
-    const std::string what = fmt::format("{} {} {}", on.name, to_string(wanted.kind),
-                                         wanted.error != 0 ? ::strerrorname_np(wanted.error) : "");
-    settings replay;
-    replay.uring = uring;
-    replay.only = on.used_by;
+/// Of one operation or call.
+struct tried {
+    bool all_passed = true;
+    unsigned pairs = 0;
+    unsigned runs = 0;
+};
+
+bool has_struck(const settings& one, const outcome& got) {
+    if (one.plain) return got.injected_past_engine != 0;
+    return got.injected[static_cast<std::size_t>(one.rule->kind)] != 0;
+}
+
+/// Plays until the rule of `one` has struck; the run must pass with and without it.
+bool strikes_and_passes(settings one, const std::string& what, tried& so_far) {
+    ++so_far.pairs;
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
-        fault_plan::rule rule = wanted;
+        one.first = one.last = seed;
         // Also those further on: the first poll is the loop's own, the first receive is idle.
-        rule.nth = 1 + static_cast<unsigned>(seed) % 4;
-        replay.first = replay.last = seed;
-        replay.rule = rule;
-        const std::string command = command_of(replay);
-        const outcome got =
-            play_once(*on.used_by, uring, seed, conditions_under(rule, seed), command);
-        ++runs;
+        const unsigned nth = 1 + static_cast<unsigned>(seed) % 4;
+        (one.plain ? one.plain->nth : one.rule->nth) = nth;
+        const outcome got = play_one(one);
+        ++so_far.runs;
         if (!got.failure.empty()) {
             fmt::print("FAILED {} at entry {}, scenario {} seed {}: {}\n  faults: {}\n"
                        "  replay: {}\n",
-                       what, rule.nth, on.used_by->name, seed, got.failure, got.faults, command);
+                       what, nth, one.only->name, seed, got.failure, got.faults, command_of(one));
             return false;
         }
-        if (got.injected[static_cast<std::size_t>(rule.kind)] != 0) return true;
+        if (has_struck(one, got)) return true;
     }
     fmt::print("FAILED {}: never injected\n", what);
     return false;
+}
+
+std::string name_of(int error) { return error != 0 ? ::strerrorname_np(error) : ""; }
+
+void try_operation(const operation_kind& on, settings one, tried& so_far) {
+    one.only = on.used_by;
+    const auto passes = [&](fault kind, int error) {
+        one.rule = fault_plan::rule{on.opcode, 1, kind, error};
+        const std::string what =
+            fmt::format("{} {} {}", on.name, to_string(kind), name_of(error));
+        so_far.all_passed = strikes_and_passes(one, what, so_far) && so_far.all_passed;
+    };
+    for (const fault kind : on.kinds) passes(kind, 0);
+    for (const int error : testing::kernel_errors(on.opcode)) passes(fault::error, error);
+}
+
+void try_call(plain_call call, settings one, tried& so_far) {
+    const bool cuts = call == plain_call::sendfile || call == plain_call::send;
+    one.only = find_scenario(cuts ? "file" : "unix_datagrams");
+    const auto passes = [&](int error) {
+        one.plain = plain_rule{call, 1, error};
+        const std::string what = fmt::format("{}() {}", to_string(call),
+                                             error != 0 ? name_of(error) : "cut short");
+        so_far.all_passed = strikes_and_passes(one, what, so_far) && so_far.all_passed;
+    };
+    if (cuts) passes(0);
+    for (const int error : errors_of(call)) passes(error);
 }
 
 }  // namespace
@@ -111,23 +142,19 @@ const operation_kind* find_operation(std::string_view name) noexcept {
 }
 
 int every_fault(bool uring) {
-    bool all = true;
-    unsigned pairs = 0;
-    unsigned runs = 0;
+    settings one;
+    one.uring = uring;
+    tried all;
     for (const operation_kind& on : operation_kinds()) {
         if (!uring && on.opcode == IORING_OP_SEND_ZC) continue;  // epoll has none such
-        for (const fault kind : on.kinds) {
-            ++pairs;
-            all = strikes_and_passes(on, {on.opcode, 1, kind, 0}, uring, runs) && all;
-        }
-        for (const int error : testing::kernel_errors(on.opcode)) {
-            ++pairs;
-            all = strikes_and_passes(on, {on.opcode, 1, fault::error, error}, uring, runs) && all;
-        }
+        try_operation(on, one, all);
     }
-    fmt::print("{} pairs of an operation and what the kernel answers it, {} runs: {}\n", pairs,
-               runs, all ? "all survived" : "see above");
-    return all ? 0 : 1;
+    for (std::size_t call = 0; call != plain_call_count; ++call) {
+        try_call(static_cast<plain_call>(call), one, all);
+    }
+    fmt::print("{} pairs of an operation or call and what the kernel answers it, {} runs: {}\n",
+               all.pairs, all.runs, all.all_passed ? "all survived" : "see above");
+    return all.all_passed ? 0 : 1;
 }
 
 }  // namespace rondo::test

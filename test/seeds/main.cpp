@@ -34,14 +34,6 @@ settings one_of(bool uring, const scenario& which, std::uint64_t seed) {
     return made;
 }
 
-conditions conditions_for(const settings& one) {
-    return one.rule ? conditions_under(*one.rule, one.first) : conditions_of(one.first);
-}
-
-outcome play_one(const settings& one) {
-    return play_once(*one.only, one.uring, one.first, conditions_for(one), command_of(one));
-}
-
 // --- many seeds ------------------------------------------------------------------------------
 
 void report(const settings& one, const outcome& failed) {
@@ -66,6 +58,7 @@ public:
     void add(const outcome& got) noexcept {
         ++runs_;
         for (std::size_t i = 0; i < injected_.size(); ++i) injected_[i] += got.injected[i];
+        past_engine_ += got.injected_past_engine;
     }
     void add_replay() noexcept { ++replays_; }
     void add_failure() noexcept { ++failures_; }
@@ -77,7 +70,7 @@ public:
             if (injected_[i] == 0) continue;
             fmt::print(" {}={}", to_string(static_cast<fault>(i)), injected_[i]);
         }
-        fmt::print("\n");
+        fmt::print(" past_engine={}\n", past_engine_);
     }
 
 private:
@@ -85,6 +78,7 @@ private:
     std::uint64_t runs_ = 0;
     std::uint64_t replays_ = 0;
     injections injected_{};
+    std::uint64_t past_engine_ = 0;
 };
 
 void play_scenario(const settings& chosen, const scenario& which, tally& all) {
@@ -92,6 +86,7 @@ void play_scenario(const settings& chosen, const scenario& which, tally& all) {
     for (std::uint64_t seed = chosen.first; seed <= chosen.last; ++seed) {
         settings one = one_of(chosen.uring, which, seed);
         one.rule = chosen.rule;
+        one.plain = chosen.plain;
         const outcome got = play_one(one);
         all.add(got);
         if (!got.failure.empty()) {

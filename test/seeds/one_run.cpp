@@ -120,7 +120,8 @@ task<std::vector<other_loop>> look_at_others() {
     co_return others;
 }
 
-task<> play_through(const scenario& which, play& here, outcome& result) {
+task<> play_through(const scenario& which, play& here, const plain_faults& plain,
+                    outcome& result) {
     scheduler& loop = co_await this_scheduler();
     const std::vector<other_loop> others = co_await look_at_others();
     const std::size_t tasks = loop.stats().live_tasks;
@@ -135,7 +136,9 @@ task<> play_through(const scenario& which, play& here, outcome& result) {
         failure = std::current_exception();
     }
     const auto& engine = static_cast<const faulty_engine&>(loop.carrier());
+    result.injected_past_engine = plain.injected();
     result.faults = engine.describe();
+    if (plain.injected() != 0) result.faults += fmt::format(" past_engine={}", plain.injected());
     result.injected = engine.injected();
     for (const other_loop& each : others) {
         const injections more = co_await on(*each.loop, injected_here);
@@ -164,22 +167,13 @@ void run_once(const scenario& which, bool uring, std::uint64_t seed, const condi
             reorder(ready);
         };
     }
+    plain_faults plain = under.plain;
+    const plain_faults_here judged(plain);
     run(options, [&]() -> task<> {
         scheduler& loop = co_await this_scheduler();
         if (loop.siblings().front() != &loop) co_return;
-        co_await play_through(which, here, result);
+        co_await play_through(which, here, plain, result);
     });
-}
-
-}  // namespace
-
-void handle_ends() {
-    struct sigaction action {};
-    action.sa_handler = say_last_words;
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
-    for (const int each : {SIGALRM, SIGABRT, SIGSEGV, SIGILL, SIGBUS}) {
-        ::sigaction(each, &action, nullptr);
-    }
 }
 
 conditions conditions_of(std::uint64_t seed) {
@@ -195,6 +189,10 @@ conditions conditions_of(std::uint64_t seed) {
     made.buffers.buffer_size = sizes[source.below(3)];
     made.buffers.initial = counts[source.below(3)];
     made.buffers.most = 64;
+    constexpr unsigned unnoticed[] = {0, 60, 300};
+    constexpr unsigned noticed[] = {0, 20, 80};
+    const unsigned quiet = unnoticed[source.below(3)];
+    made.plain = plain_faults(seed, quiet, made.errors ? noticed[source.below(3)] : 0);
     return made;
 }
 
@@ -204,7 +202,18 @@ conditions conditions_under(const fault_plan::rule& rule, std::uint64_t seed) {
     under.plan.seed = seed;
     under.plan.ordered = true;
     under.plan.rules.push_back(rule);
+    under.plain = {};
     under.errors = rule.kind == fault::error || rule.kind == fault::out_of_memory;
+    return under;
+}
+
+conditions conditions_under(const plain_rule& rule, std::uint64_t seed) {
+    conditions under = conditions_of(seed);
+    under.plan = {};
+    under.plan.seed = seed;
+    under.plan.ordered = true;
+    under.plain = plain_faults(rule);
+    under.errors = !goes_unnoticed(rule.call, rule.error);
     return under;
 }
 
@@ -225,6 +234,27 @@ outcome play_once(const scenario& which, bool uring, std::uint64_t seed, const c
     }
     ::alarm(0);
     return result;
+}
+
+}  // namespace
+
+void handle_ends() {
+    struct sigaction action {};
+    action.sa_handler = say_last_words;
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    for (const int each : {SIGALRM, SIGABRT, SIGSEGV, SIGILL, SIGBUS}) {
+        ::sigaction(each, &action, nullptr);
+    }
+}
+
+conditions conditions_for(const settings& one) {
+    if (one.rule) return conditions_under(*one.rule, one.first);
+    if (one.plain) return conditions_under(*one.plain, one.first);
+    return conditions_of(one.first);
+}
+
+outcome play_one(const settings& one) {
+    return play_once(*one.only, one.uring, one.first, conditions_for(one), command_of(one));
 }
 
 }  // namespace rondo::test

@@ -1,7 +1,9 @@
 // One run of one scenario on an engine that misbehaves, and what must hold behind it.
 #pragma once
 
+#include <seeds/plain_calls.hpp>
 #include <seeds/play.hpp>
+#include <seeds/settings.hpp>
 
 #include <rondo/engine/engine.hpp>
 #include <rondo/io/buffer_pool.hpp>
@@ -20,6 +22,7 @@ struct outcome {
     std::uint64_t record = 0;  // of the first thread
     std::string faults;        // of the first thread
     injections injected{};     // of all threads
+    std::uint64_t injected_past_engine = 0;
 };
 
 /// How the seed decides on what the scenario does not.
@@ -28,18 +31,16 @@ struct conditions {
     engine_options queues;
     engine_options inner{.entries = 64, .completions = 256};
     buffer_pool_options buffers;
+    plain_faults plain;
     bool errors = false;
 };
 
-conditions conditions_of(std::uint64_t seed);
+/// Those that the seed draws. Under a rule: its queues, buffers and features, and no fault but the
+/// rule's; only where that is an error which a program is told may anything be missing in the end.
+conditions conditions_for(const settings& one);
 
-/// The queues, buffers and features of the seed, and no fault but the one of `rule`. Only where
-/// that is an error which a program is told may anything be missing in the end.
-conditions conditions_under(const testing::fault_plan::rule& rule, std::uint64_t seed);
-
-/// `command` is what replays it, to be said where it hangs or dies.
-outcome play_once(const scenario& which, bool uring, std::uint64_t seed, const conditions& under,
-                  const std::string& command);
+/// One seed of one scenario.
+outcome play_one(const settings& one);
 
 /// Has the process say so when it hangs or dies.
 void handle_ends();

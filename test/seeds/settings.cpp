@@ -48,6 +48,23 @@ std::optional<fault_plan::rule> read_rule(std::string_view text) {
     return made;
 }
 
+/// CALL,NTH,ERRNO
+std::optional<plain_rule> read_plain_rule(std::string_view text) {
+    plain_rule made{};
+    const std::string_view name = next_part(text);
+    std::size_t call = 0;
+    while (call != plain_call_count && to_string(static_cast<plain_call>(call)) != name) ++call;
+    if (call == plain_call_count) return std::nullopt;
+    made.call = static_cast<plain_call>(call);
+    if (!read_number(next_part(text), made.nth)) return std::nullopt;
+    if (!read_number(next_part(text), made.error) || !text.empty()) return std::nullopt;
+    return made;
+}
+
+std::string text_of(const plain_rule& rule) {
+    return fmt::format("{},{},{}", to_string(rule.call), rule.nth, rule.error);
+}
+
 std::string text_of(const fault_plan::rule& rule) {
     return fmt::format("{},{},{},{}", find_operation(rule.opcode)->name, to_string(rule.kind),
                        rule.nth, rule.error);
@@ -56,10 +73,12 @@ std::string text_of(const fault_plan::rule& rule) {
 /// Whether what was read asks for something, and for nothing that is not played.
 bool can_be_played(const settings& read, bool has_seeds) {
     if (read.first > read.last) return false;
+    const bool has_rule = read.rule || read.plain;
     if (read.wanted != settings::mode::seeds) {
-        return read.only == nullptr && !has_seeds && !read.rule && !read.verbose;
+        return read.only == nullptr && !has_seeds && !has_rule && !read.verbose;
     }
-    return !read.rule || (read.only != nullptr && has_seeds && read.first == read.last);
+    if (read.rule && read.plain) return false;
+    return !has_rule || (read.only != nullptr && has_seeds && read.first == read.last);
 }
 
 }  // namespace
@@ -90,6 +109,9 @@ std::optional<settings> read_settings(std::span<const std::string_view> argument
         } else if (name == "--rule") {
             read.rule = read_rule(value());
             understood = read.rule.has_value();
+        } else if (name == "--plain") {
+            read.plain = read_plain_rule(value());
+            understood = read.plain.has_value();
         } else if (name == "--verbose") {
             read.verbose = true;
         } else if (name == "--planted") {
@@ -112,6 +134,10 @@ std::vector<std::string> arguments_of(const settings& one) {
         made.emplace_back("--rule");
         made.push_back(text_of(*one.rule));
     }
+    if (one.plain) {
+        made.emplace_back("--plain");
+        made.push_back(text_of(*one.plain));
+    }
     return made;
 }
 
@@ -126,9 +152,9 @@ void set_program(std::string name) { program = std::move(name); }
 int usage() {
     fmt::print(stderr,
                "usage: {} [--engine uring|epoll] [--scenario NAME] [--seed N | --seeds FROM TO]\n"
-               "       [--rule OPERATION,FAULT,NTH,ERRNO] [--verbose]\n"
+               "       [--rule OPERATION,FAULT,NTH,ERRNO | --plain CALL,NTH,ERRNO] [--verbose]\n"
                "   or: {} [--engine uring|epoll] --planted|--every-fault\n"
-               "--rule needs one scenario and one seed.\n",
+               "--rule and --plain need one scenario and one seed.\n",
                program, program);
     return 2;
 }

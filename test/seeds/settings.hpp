@@ -1,6 +1,7 @@
 // What rondo_seeds is asked for, and the command that asks for it.
 #pragma once
 
+#include <seeds/plain_calls.hpp>
 #include <seeds/play.hpp>
 
 #include <rondo/testing/fault_plan.hpp>
@@ -23,6 +24,7 @@ struct settings {
     std::uint64_t last = 200;
     const scenario* only = nullptr;                 // null: all but the planted ones
     std::optional<testing::fault_plan::rule> rule;  // its fault and no other
+    std::optional<plain_rule> plain;                // the same, past the engine
     bool verbose = false;
 };
 

@@ -32,6 +32,8 @@ std::vector<operation_kind> make_operation_kinds() {
           held_completion}},
         {IORING_OP_RECVMSG, "RECVMSG", by("udp"),
          {interrupted_request, out_of_memory, no_buffers, early_end, held_completion}},
+        {IORING_OP_RECVMSG, "RECVMSG", by("descriptors"),
+         {interrupted_request, out_of_memory, control_cut, held_completion}},
         {IORING_OP_SEND, "SEND", by("echo"),
          {short_send, interrupted_request, out_of_memory, held_completion}},
         {IORING_OP_SENDMSG, "SENDMSG", by("echo"),
@@ -39,6 +41,8 @@ std::vector<operation_kind> make_operation_kinds() {
         // Of datagrams: several that leave together go through the engine, not by a plain call.
         {IORING_OP_SEND, "SEND", by("answers"),
          {would_block, interrupted_request, out_of_memory, held_completion}},
+        {IORING_OP_SENDMSG, "SENDMSG", by("descriptors"),
+         {short_send, interrupted_request, out_of_memory, held_completion}},
         {IORING_OP_SENDMSG, "SENDMSG", by("answers"),
          {would_block, interrupted_request, out_of_memory, held_completion}},
         {IORING_OP_SEND_ZC, "SEND_ZC", by("tcp"),

@@ -203,7 +203,8 @@ conditions conditions_under(const fault_plan::rule& rule, std::uint64_t seed) {
     under.plan.ordered = true;
     under.plan.rules.push_back(rule);
     under.plain = {};
-    under.errors = rule.kind == fault::error || rule.kind == fault::out_of_memory;
+    under.errors = rule.kind == fault::error || rule.kind == fault::out_of_memory ||
+                   rule.kind == fault::control_cut;
     return under;
 }
 

@@ -338,6 +338,32 @@ TEST_CASE("a gather send is shortened in a copy that lives until its completion"
     }
 }
 
+TEST_CASE("a receive on a Unix socket is left no room for a descriptor", "[testing][faulty]") {
+    const auto [unix_end, other_end] = socket_pair(SOCK_DGRAM);
+    const unique_fd udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    REQUIRE(udp.get() >= 0);
+    for (std::uint64_t seed = 0; seed < 32; ++seed) {
+        stage s{all_of(seed, fault::control_cut)};
+        msghdr header{};
+        const auto room_left = [&](int descriptor, std::size_t room, unsigned multishot) {
+            header.msg_controllen = room;
+            io_uring_sqe& entry = s.add(IORING_OP_RECVMSG, 1, descriptor);
+            entry.addr = reinterpret_cast<std::uintptr_t>(&header);
+            entry.ioprio = static_cast<__u16>(multishot);
+            s.turn();
+            CHECK(s.passed().addr == entry.addr);
+            return header.msg_controllen;
+        };
+        CHECK(room_left(unix_end.get(), CMSG_LEN(3 * sizeof(int)), 0) < CMSG_LEN(sizeof(int)));
+        CHECK(room_left(unix_end.get(), 4, 0) < 4);
+        CHECK(s.faulty.injected(fault::control_cut) == 2);
+        CHECK(room_left(unix_end.get(), 0, 0) == 0);
+        CHECK(room_left(unix_end.get(), 64, IORING_RECV_MULTISHOT) == 64);
+        CHECK(room_left(udp.get(), 64, 0) == 64);
+        CHECK(s.faulty.injected(fault::control_cut) == 2);
+    }
+}
+
 TEST_CASE("requests are refused only with what the kernel can answer", "[testing][faulty]") {
     struct {
         fault kind;
@@ -1012,8 +1038,8 @@ TEST_CASE("describe names the seed and what was injected", "[testing][faulty]") 
 }
 
 TEST_CASE("plans from seeds use every fault a program must not notice", "[testing][faulty]") {
-    const std::set<fault> never{fault::error, fault::out_of_memory, fault::refused,
-                                fault::cancel_missed, fault::overflow};
+    const std::set<fault> never{fault::error,       fault::out_of_memory, fault::refused,
+                                fault::control_cut, fault::cancel_missed, fault::overflow};
     for (std::size_t i = 0; i < rondo::testing::fault_count; ++i) {
         const auto kind = static_cast<fault>(i);
         CAPTURE(to_string(kind));

@@ -79,6 +79,14 @@ bool is_stream(const io_uring_sqe& entry) noexcept {
            type == SOCK_STREAM;
 }
 
+bool is_unix_socket(const io_uring_sqe& entry) noexcept {
+    int domain = 0;
+    socklen_t length = sizeof(domain);
+    return (entry.flags & IOSQE_FIXED_FILE) == 0 &&
+           ::getsockopt(entry.fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 &&
+           domain == AF_UNIX;
+}
+
 bool can_be_sent_short(const io_uring_sqe& entry) noexcept {
     return (!skips_success(entry) || has_flag(entry, MSG_WAITALL)) &&
            is_stream(entry);

@@ -26,6 +26,7 @@ bool is_carried_out_with(const io_uring_sqe& entry, int error) noexcept;
 
 /// False for datagrams, which cannot be cut: a part would be lost.
 bool is_stream(const io_uring_sqe& entry) noexcept;
+bool is_unix_socket(const io_uring_sqe& entry) noexcept;
 /// Without MSG_WAITALL a short count is a success, and a skipped one would hide it.
 bool can_be_sent_short(const io_uring_sqe& entry) noexcept;
 

@@ -11,8 +11,8 @@ constexpr std::array<std::string_view, fault_count> fault_names{
     "would_block",     "no_buffers",          "out_of_memory",  "accept_error",
     "early_end",       "held_completion",     "swapped_completions", "partial_submit",
     "interrupted_enter", "interrupted_wait",  "late_cancel",    "cancel_already",
-    "spurious_readiness",  "late_notification",   "notified_error", "cancel_missed",
-    "refused",         "overflow",
+    "spurious_readiness",  "late_notification",   "notified_error", "control_cut",
+    "cancel_missed",     "refused",           "overflow",
 };
 static_assert(static_cast<std::size_t>(fault::overflow) + 1 == fault_count);
 
@@ -56,7 +56,8 @@ fault_plan fault_plan::with_errors_from_seed(std::uint64_t seed) {
     random source(seed ^ 0x6572726f'72730000u);
     constexpr unsigned chances[] = {3, 20, 80};
     return plan.with(fault::error, chances[source.below(3)])
-        .with(fault::out_of_memory, chances[source.below(3)]);
+        .with(fault::out_of_memory, chances[source.below(3)])
+        .with(fault::control_cut, chances[source.below(3)]);
 }
 
 engine_options fault_plan::queues_from_seed(std::uint64_t seed) noexcept {

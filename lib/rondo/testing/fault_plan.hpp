@@ -32,11 +32,12 @@ enum class fault : std::uint8_t {
     spurious_readiness,   ///< a poll ends with what it asked for, although nothing is there
     late_notification,    ///< the second completion of a SEND_ZC is held back for some enters
     notified_error,       ///< refuses a SEND_ZC, by EINTR or a rule's error, and notifies then
+    control_cut,          ///< RECVMSG on a Unix socket has no room for descriptors: MSG_CTRUNC
     cancel_missed,        ///< a cancel comes after its target's end; by held_completion only
     refused,              ///< refuses with EINVAL what needs a masked feature; by mask only
     overflow,             ///< a completion did not fit into the queue; by queue size only
 };
-inline constexpr std::size_t fault_count = 22;
+inline constexpr std::size_t fault_count = 23;
 
 std::string_view to_string(fault kind) noexcept;
 
@@ -75,9 +76,9 @@ struct fault_plan {
     }
 
     /// A mixture of all faults which a correct program does not notice (no error,
-    /// no out_of_memory).
+    /// no out_of_memory, no control_cut).
     static fault_plan from_seed(std::uint64_t seed);
-    /// The same and errors, which it reports.
+    /// The same and those, which it is told.
     static fault_plan with_errors_from_seed(std::uint64_t seed);
     /// Queue sizes to go with from_seed(), from 4 entries and 8 completions up.
     static engine_options queues_from_seed(std::uint64_t seed) noexcept;

@@ -364,6 +364,8 @@ void faulty_engine::shape(io_uring_sqe& entry, const fault_plan::rule* rule) {
     } else if (entry.opcode == IORING_OP_RECV && (entry.msg_flags & flag(MSG_WAITALL)) == 0 &&
                strikes(fault::short_receive, rule) && is_stream(entry)) {
         shorten_receive(entry);
+    } else if (entry.opcode == IORING_OP_RECVMSG && !is_multishot_receive(entry)) {
+        cut_control(entry, rule);
     }
 }
 
@@ -441,6 +443,20 @@ void faulty_engine::shorten_message(io_uring_sqe& entry, const fault_plan::rule*
     entry.msg_flags &= ~flag(MSG_WAITALL);
     entry.flags = static_cast<__u8>(entry.flags & ~IOSQE_CQE_SKIP_SUCCESS);
     requests_[entry.user_data].shortened = std::move(copy);
+}
+
+// As a kernel does that finds no free descriptor: what has no room is closed. It is told in the
+// caller's header, so that is changed and not a copy.
+void faulty_engine::cut_control(const io_uring_sqe& entry, const fault_plan::rule* rule) {
+    auto* const header = reinterpret_cast<msghdr*>(static_cast<std::uintptr_t>(entry.addr));
+    if (header == nullptr || header->msg_controllen == 0 || !is_unix_socket(entry) ||
+        !strikes(fault::control_cut, rule)) {
+        return;
+    }
+    const auto room = static_cast<unsigned>(
+        std::min<std::size_t>(header->msg_controllen, CMSG_LEN(sizeof(int))));
+    count(fault::control_cut);
+    header->msg_controllen = entry_random_.below(room);
 }
 
 // In [1, than), than > 1; small ones often, for they find the most.

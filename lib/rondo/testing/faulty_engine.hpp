@@ -20,9 +20,10 @@
 namespace rondo::inline v0::testing {
 
 /// Wraps an engine and misbehaves within its contract, so that a program can be tested against
-/// short counts, errors, early ends, late, reordered and overflowing completions. Never loses or
-/// alters data. The same seed and the same calls give the same decisions: those on entries, on
-/// enters and on completions are drawn from a sequence each.
+/// short counts, errors, early ends, late, reordered and overflowing completions. Never alters
+/// data, and loses none but descriptors, by control_cut, which says so. The same seed and the same
+/// calls give the same decisions: those on entries, on enters and on completions are drawn from a
+/// sequence each.
 ///
 /// A `user_data` is expected to name one request at a time, or requests nobody tells apart.
 /// ENOBUFS strikes also while the ring has buffers: the kernel's answer may be outdated when it is
@@ -117,6 +118,7 @@ private:
     void shorten_send(io_uring_sqe& entry, const fault_plan::rule* rule);
     void shorten_file_transfer(io_uring_sqe& entry, const fault_plan::rule* rule);
     void shorten_message(io_uring_sqe& entry, const fault_plan::rule* rule);
+    void cut_control(const io_uring_sqe& entry, const fault_plan::rule* rule);
     unsigned smaller(std::size_t than) noexcept;
     void hand_over(const io_uring_sqe& entry);
     void note(const io_uring_sqe& entry);

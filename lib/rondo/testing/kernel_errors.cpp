@@ -19,7 +19,7 @@ constexpr int connecting[] = {EACCES,  EPERM,     EADDRINUSE,   EADDRNOTAVAIL, E
                               EAGAIN,  EALREADY,  EBADF,        ECONNREFUSED,  EFAULT,
                               EINTR,   EISCONN,   ENETUNREACH,  ENOTSOCK,      EPROTOTYPE,
                               EINVAL,  ETIMEDOUT, EHOSTUNREACH, ECONNRESET,    ENOMEM,
-                              ENOBUFS, ENOENT,    ECANCELED};
+                              ENOBUFS, ENOENT,    EHOSTDOWN,    ENETDOWN,      ECANCELED};
 
 // recv(2), tcp(7), udp(7)
 constexpr int receiving[] = {EAGAIN,    EBADF,      ECONNREFUSED, ECONNRESET, EFAULT,
@@ -31,7 +31,8 @@ constexpr int receiving[] = {EAGAIN,    EBADF,      ECONNREFUSED, ECONNRESET, EF
 constexpr int sending[] = {EACCES,   EAGAIN,       EALREADY,  EBADF,     ECONNRESET, EDESTADDRREQ,
                            EFAULT,   EINTR,        EINVAL,    EISCONN,   EMSGSIZE,   ENOBUFS,
                            ENOMEM,   ENOTCONN,     ENOTSOCK,  EOPNOTSUPP, EPIPE,     ETIMEDOUT,
-                           ENETDOWN, ECONNREFUSED, ENETUNREACH, EHOSTUNREACH, EPERM, ECANCELED};
+                           ENETDOWN, ECONNREFUSED, ENETUNREACH, EHOSTUNREACH, EPERM, EHOSTDOWN,
+                           ETOOMANYREFS, ECANCELED};
 
 constexpr int polling[] = {EBADF, EFAULT, EINVAL, ENOMEM, ECANCELED};
 

@@ -6,9 +6,10 @@ if(PkgConfig_FOUND)
 endif()
 
 if(TARGET PkgConfig::PC_LIBURING)
-    set(liburing_LIBRARY ${PC_LIBURING_LINK_LIBRARIES})
+    set(needed PC_LIBURING_LINK_LIBRARIES)
     set(liburing_VERSION ${PC_LIBURING_VERSION})
 else()
+    set(needed liburing_LIBRARY liburing_INCLUDE_DIR)
     find_path(liburing_INCLUDE_DIR liburing.h)
     find_library(liburing_LIBRARY uring)
     mark_as_advanced(liburing_INCLUDE_DIR liburing_LIBRARY)
@@ -30,7 +31,7 @@ else()
 endif()
 
 include(FindPackageHandleStandardArgs)
-find_package_handle_standard_args(liburing REQUIRED_VARS liburing_LIBRARY
+find_package_handle_standard_args(liburing REQUIRED_VARS ${needed}
                                   VERSION_VAR liburing_VERSION)
 
 if(liburing_FOUND AND NOT TARGET liburing::liburing)

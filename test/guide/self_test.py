@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """Proves that the checks of the guide can fail, and that run_blocks.py runs what is written."""
 import importlib.util
+import os
 import pathlib
+import subprocess
+import sys
 import tempfile
 import textwrap
+import time
 import unittest
 
 import run_blocks
@@ -190,6 +194,21 @@ class RunBlocksTest(unittest.TestCase):
         self.assertFails(block("run: background", "sleep 60"), "needs a block of text")
         self.assertFails(block("run: background", "trap '' INT; echo ready; sleep 60", "ready"),
                          "did not end", patience=0.1)
+
+    def test_told_to_end_it_leaves_nothing_behind(self):
+        with tempfile.TemporaryDirectory() as folder:
+            page, mark = pathlib.Path(folder) / "page.md", pathlib.Path(folder) / "mark"
+            page.write_text(block("run", f"echo $$ > {mark}.new; mv {mark}.new {mark}; exec sleep 60"))
+            running = subprocess.Popen([sys.executable, run_blocks.__file__, page],
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            while not mark.exists() and running.poll() is None:
+                time.sleep(0.01)
+            running.terminate()
+            output = running.communicate(timeout=20)[0]
+            self.assertIn(b"told to end", output)
+            self.assertNotEqual(running.returncode, 0)
+            with self.assertRaises(ProcessLookupError):
+                os.killpg(int(mark.read_text()), 0)
 
     def test_a_page_that_is_wrong(self):
         self.assertFails("<!-- run -->\ntext\n", "no block of sh")

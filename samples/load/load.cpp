@@ -6,8 +6,8 @@
 //     ./samples/run load unix:/tmp/echo --profile stream --size 16384
 //     ./samples/run load localhost:8000 --udp                         with udp_echo_server
 //
-// It ends by itself; Ctrl-C ends it earlier, with what was measured so far. test/bench/load.c is a
-// second one, in C, for the bench's own rows: what measures rondo there shares no line with it.
+// It ends by itself; Ctrl-C ends it earlier, with what was measured so far. test/bench/load.c is
+// another, in C and without a schedule: what measures rondo's own rows must not change with it.
 #include "options.hpp"
 #include "profiles.hpp"
 #include "report.hpp"

@@ -82,6 +82,8 @@ options parse_options(int argc, char** argv) {
         .not_negative();
     line.add("--seconds", chosen.seconds, "how long to measure").between(0.01, 86400.0);
     line.add("--warm-up", chosen.warm_up, "seconds before that").between(0.0, 3600.0);
+    line.add("--silence", chosen.silence, "seconds without a byte after which a server is given up")
+        .between(0.1, 3600.0);
     line.add("--pid", chosen.pid, "the server's process, whose own figures are reported then")
         .positive()
         .hide_default();

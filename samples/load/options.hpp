@@ -18,6 +18,7 @@ struct options {
     double rate = 0;        // messages a second over all connections; 0: closed loop
     double seconds = 5;
     double warm_up = 1;
+    double silence = 10;  // seconds that a server may take to say something
     int pid = 0;  // of the server; 0: not known
     bool json = false;
 };

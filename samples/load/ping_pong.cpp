@@ -32,7 +32,7 @@ rondo::task<> ping_pong(session& all, connection& mine) {
 
 rondo::task<> open_connections(session& all, std::deque<connection>& made, unsigned count) {
     for (unsigned i = 0; i < count; ++i) made.emplace_back(i);
-    co_await open_gently(count,
+    co_await open_gently(all, count,
                          [&](std::size_t i) { return open_connection(all, made[i], i); });
 }
 

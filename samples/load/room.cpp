@@ -130,7 +130,7 @@ rondo::task<> run_room(session& all) {
     for (unsigned i = 0; i < all.chosen.connections; ++i)
         all.watched.push_back(&in.members.emplace_back(i));
     co_await rondo::with_task_group([&](rondo::task_group& listeners) -> rondo::task<> {
-        co_await open_gently(in.members.size(), [&](std::size_t i) {
+        co_await open_gently(all, in.members.size(), [&](std::size_t i) {
             return join(in, listeners, i);
         });
         co_await measure(all, [&](rondo::task_group& group) {

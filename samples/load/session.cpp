@@ -16,22 +16,22 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto longest_silence = 10s;
 constexpr std::size_t openings_at_a_time = 64;
 constexpr std::size_t longest_greeting = 64;
 
 rondo::task<> watch_for_silence(session& all) {
+    const std::chrono::duration<double> longest(all.chosen.silence);
     for (;;) {
-        co_await rondo::sleep_for(500ms);
+        co_await rondo::sleep_for(longest / 20);
         const clock::time_point now = clock::now();
         for (peer* const each : all.watched) {
             if (!each->waiting || each->seen != each->progress()) {
                 each->seen = each->progress();
                 each->seen_at = now;
-            } else if (now - each->seen_at > longest_silence) {
+            } else if (now - each->seen_at > longest) {
                 throw std::runtime_error(fmt::format(
                     "connection {}: nothing has come back for {} s, after {} {}",
-                    each->bytes.connection(), longest_silence.count(), each->seen,
+                    each->bytes.connection(), longest.count(), each->seen,
                     each->lines != 0 ? "lines" : "bytes"));
             }
         }
@@ -81,7 +81,8 @@ rondo::task<> measure(session& all, std::function<void(rondo::task_group&)> begi
     });
 }
 
-rondo::task<> open_gently(std::size_t count, std::function<rondo::task<>(std::size_t)> open) {
+rondo::task<> open_gently(const session& all, std::size_t count,
+                          std::function<rondo::task<>(std::size_t)> open) {
     for (std::size_t first = 0; first < count; first += openings_at_a_time) {
         const std::size_t end = std::min(count, first + openings_at_a_time);
         auto batch = rondo::with_task_group([&](rondo::task_group& group) -> rondo::task<> {
@@ -89,11 +90,12 @@ rondo::task<> open_gently(std::size_t count, std::function<rondo::task<>(std::si
             co_return;
         });
         auto opened = co_await rondo::as_result(
-            rondo::with_timeout(longest_silence, std::move(batch)));
+            rondo::with_timeout(std::chrono::duration<double>(all.chosen.silence),
+                                std::move(batch)));
         if (opened.error() == std::errc::timed_out)
             throw std::runtime_error(fmt::format(
                 "connections {} to {}: no answer within {} s of connecting", first, end - 1,
-                longest_silence.count()));
+                all.chosen.silence));
         opened.value();
     }
 }

@@ -52,12 +52,13 @@ struct session {
 // Gives each of `all.watched` its place in the schedule, if there is one (a room's lines have one
 // of their own), runs what `begin_work` spawns over the warm-up and the measured time, then cancels
 // it. An interruption ends it earlier, with what was measured so far. Throws where a server says
-// nothing for 10 s that it should.
+// nothing for too long that it should.
 rondo::task<> measure(session& all, std::function<void(rondo::task_group&)> begin_work);
 
 // Calls `open(index)` for 0 to `count` - 1, some at a time, so that the server's backlog does not
 // overflow.
-rondo::task<> open_gently(std::size_t count, std::function<rondo::task<>(std::size_t)> open);
+rondo::task<> open_gently(const session& all, std::size_t count,
+                          std::function<rondo::task<>(std::size_t)> open);
 
 // Connects and has one short echo, so that the connection is in the server's hands.
 rondo::task<> open_connection(session& all, connection& made, std::size_t number);

@@ -65,7 +65,7 @@ rondo::task<> run_stream(session& all) {
     std::deque<one_stream> streams;
     for (unsigned i = 0; i < all.chosen.connections; ++i)
         all.watched.push_back(&streams.emplace_back(i));
-    co_await open_gently(streams.size(),
+    co_await open_gently(all, streams.size(),
                          [&](std::size_t i) { return open_connection(all, streams[i], i); });
     co_await measure(all, [&](rondo::task_group& group) {
         for (one_stream& each : streams) {

@@ -14,6 +14,9 @@
 // early, or nothing comes back for 10 seconds. With --pid the server's CPU time and memory are
 // reported too. The result is one line of JSON.
 //
+// samples/load is another, for any echo server, by a schedule too, and written on rondo; this one
+// stays for the bench's rows, as what measures rondo there is not to change with it.
+//
 // Each connection sends its own stretch of one pseudo-random pattern, so that bytes of another
 // connection, or of another place in the stream, are noticed. The client is an io_uring one itself
 // so that it costs less than the server it shares a core with.

@@ -1,0 +1,274 @@
+// The load generator as a user meets it: a built program, and servers that behave or do not.
+#include <rondo/io/blocking.hpp>
+#include <rondo/net/udp.hpp>
+#include <rondo/task/result.hpp>
+#include <rondo/task/sleep.hpp>
+#include <rondo/task/task_group.hpp>
+
+#include <support/deaf_port.hpp>
+#include <support/harness.hpp>
+#include <support/program.hpp>
+#include <support/sample.hpp>
+#include <support/stream_pairs.hpp>
+#include <support/tcp_pair.hpp>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <signal.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+using namespace rondo;
+using namespace rondo::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+// `load WHERE ARGUMENTS... --json`, for a moment.
+std::vector<std::string> command(const std::string& where,
+                                 const std::vector<std::string>& arguments,
+                                 const std::string& seconds = "0.1") {
+    std::vector<std::string> words = {sample("load"), where,      "--json", "--warm-up",
+                                      "0",            "--seconds", seconds};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return words;
+}
+
+// The numbers of one line of JSON, by their names; of an inner object, by "outer.inner".
+std::map<std::string, double> numbers(const std::string& json) {
+    const std::string flatten =
+        "import json, sys\n"
+        "def walk(prefix, value):\n"
+        "    for name, each in value.items():\n"
+        "        if isinstance(each, dict): walk(prefix + name + '.', each)\n"
+        "        elif not isinstance(each, str): print(prefix + name, each)\n"
+        "walk('', json.load(sys.stdin))\n";
+    const outcome parsed = run_program({"python3", "-c", flatten}, json);
+    INFO(json << parsed.err);
+    REQUIRE(parsed.exit_code == 0);
+    std::map<std::string, double> found;
+    std::istringstream lines(parsed.out);
+    std::string name;
+    for (double value = 0; lines >> name >> value;) found[name] = value;
+    return found;
+}
+
+std::map<std::string, double> measured(const std::vector<std::string>& words) {
+    const outcome ended = run_program(words);
+    INFO(ended.err);
+    REQUIRE(ended.exit_code == 0);
+    CHECK(std::ranges::count(ended.out, '\n') == 1);
+    auto all = numbers(ended.out);
+    CHECK(all["messages"] > 0);
+    CHECK(all["wrong_bytes"] == 0);
+    const double rate = all["messages"] / all["seconds"];
+    CHECK(std::abs(all["rate"] - rate) < 0.01 * rate);
+    CHECK(all["latency_us.min"] <= all["latency_us.p50"]);
+    CHECK(all["latency_us.p50"] <= all["latency_us.p99"]);
+    CHECK(all["latency_us.p99"] <= all["latency_us.max"]);
+    return all;
+}
+
+// A listener of the test's own, and a load on it.
+struct loaded {
+    explicit loaded(const std::vector<std::string>& arguments, const std::string& seconds = "60")
+        : load(command(listener.local_endpoint().to_string(), arguments, seconds)) {}
+
+    tcp_listener listener = listen_on_loopback();
+    program load;
+};
+
+// Echoes until the client has ended. `before` is called with each piece and the bytes before it.
+template <typename Before>
+task<> echo_with(tcp_listener& listener, Before before) {
+    tcp_socket client = co_await accept_one(listener);
+    client.end_on_reset();
+    std::size_t offset = 0;
+    for (;;) {
+        chunk data = co_await client.recv();
+        if (!data) break;
+        co_await before(client, data, offset);
+        offset += data.size();
+        auto sent = co_await as_result(client.send(data));
+        if (!sent) break;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("load reports what it counted, in every profile", "[samples][load]") {
+    sample_server echo("echo_server");
+    const std::string pid = std::to_string(echo.process.id());
+    SECTION("ping-pong") {
+        auto all = measured(command(echo.where, {"--connections", "3", "--pid", pid}));
+        CHECK(all["connections"] == 3);
+        CHECK(all["size"] == 64);
+        CHECK(all["server.cpu_seconds"] > 0);
+        CHECK(all["server.rss_bytes"] > 0);
+        CHECK(all["load_cpu"] > 0);
+    }
+    SECTION("messages longer than what is between holds") {
+        measured(command(echo.where, {"--size", "1048576"}, "0.3"));
+    }
+    SECTION("stream") {
+        measured(command(echo.where, {"--profile", "stream", "--connections", "2", "--size",
+                                      "3000"}));
+    }
+    SECTION("short") {
+        measured(command(echo.where, {"--profile", "short", "--connections", "2"}));
+    }
+    SECTION("idle") {
+        auto all = measured(
+            command(echo.where, {"--profile", "idle", "--connections", "100", "--pid", pid}));
+        CHECK(all.contains("server.idle_bytes_per_connection"));
+    }
+    const outcome stopped = echo.stop(SIGINT);
+    CHECK(stopped.err.empty());
+}
+
+TEST_CASE("load checks what a room's members hear", "[samples][load]") {
+    sample_server chat("chat_server", {"--lines", "127.0.0.1:0"});
+    auto all = measured(command(chat.where, {"--profile", "room", "--connections", "10"}));
+    CHECK(all["lost"] == 0);
+}
+
+TEST_CASE("load keeps to its rate", "[samples][load]") {
+    sample_server echo("echo_server");
+    auto all = measured(command(echo.where, {"--connections", "5", "--rate", "500"}, "0.4"));
+    // What a busy machine delays is counted as unanswered.
+    const double due = 500 * all["seconds"];
+    CHECK(std::abs(all["messages"] + all["unanswered"] - due) <= 0.05 * due);
+    CHECK(all["offered_rate"] == 500);
+}
+
+TEST_CASE("a server's pause counts for every message that was due in it", "[samples][load]") {
+    loaded peers({"--rate", "200"}, "0.5");
+    test::run([&]() -> task<> {
+        bool paused = false;
+        const auto pause = [&](tcp_socket&, chunk&, std::size_t offset) -> task<> {
+            if (offset < 20 * 64 || paused) co_return;
+            paused = true;
+            co_await sleep_for(200ms);
+        };
+        co_await echo_with(peers.listener, pause);
+    });
+    const outcome ended = peers.load.finish();
+    INFO(ended.err);
+    REQUIRE(ended.exit_code == 0);
+    auto all = numbers(ended.out);
+    // Some 40 of 100, by 100 ms on average. In a closed loop it would be one.
+    CHECK(all["latency_us.p90"] > 50'000);
+    CHECK(all["behind"] >= 30);
+}
+
+TEST_CASE("load finds a wrong byte and says where", "[samples][load]") {
+    loaded peers({"--size", "100"});
+    test::run([&]() -> task<> {
+        const auto corrupt = [](tcp_socket&, chunk& data, std::size_t offset) -> task<> {
+            const std::size_t wrong = 1234;
+            if (offset <= wrong && wrong < offset + data.size())
+                data.data()[wrong - offset] ^= std::byte{0xff};
+            co_return;
+        };
+        co_await echo_with(peers.listener, corrupt);
+    });
+    const outcome ended = peers.load.finish();
+    CHECK(ended.exit_code == 1);
+    CHECK(ended.out.empty());
+    CHECK(ended.err.starts_with("load: connection 0: byte 1234 of what came back is wrong: "));
+}
+
+TEST_CASE("load tells when a server ends early, says too much, or nothing", "[samples][load]") {
+    const auto told_by = [](auto misbehave) {
+        loaded peers({"--silence", "0.3"});
+        test::run([&]() -> task<> { co_await echo_with(peers.listener, misbehave); });
+        const outcome ended = peers.load.finish();
+        CHECK(ended.exit_code == 1);
+        CHECK(ended.out.empty());
+        return ended.err;
+    };
+    SECTION("early") {
+        const std::string text = told_by([](tcp_socket& client, chunk&, std::size_t offset) {
+            return [](tcp_socket& to, bool end) -> task<> {
+                if (end) to.shutdown(shutdown_mode::both);
+                co_return;
+            }(client, offset >= 640);
+        });
+        CHECK(text.find("connection 0: ") != std::string::npos);
+        CHECK(text.find("640 bytes") != std::string::npos);
+    }
+    SECTION("too much") {
+        const std::string text = told_by([](tcp_socket& client, chunk& data, std::size_t offset) {
+            return [](tcp_socket& to, chunk& more, bool now) -> task<> {
+                if (now) co_await to.send(more, more);
+            }(client, data, offset >= 640);
+        });
+        CHECK(text.find("connection 0: more came back than was sent") != std::string::npos);
+    }
+    SECTION("nothing") {
+        const std::string text = told_by([](tcp_socket& client, chunk&, std::size_t offset) {
+            return [](tcp_socket& from, bool now) -> task<> {
+                if (now) const chunk end = co_await from.recv();
+            }(client, offset >= 640);
+        });
+        CHECK(text.find("nothing has come back for 0.3 s, after 640 bytes") != std::string::npos);
+    }
+}
+
+TEST_CASE("load says what is wrong before it begins", "[samples][load]") {
+    deaf_port nobody;
+    const outcome refused = run_program(command(nobody.where().to_string(), {}));
+    CHECK(refused.exit_code == 1);
+    CHECK(refused.err.find("Connection refused") != std::string::npos);
+    const outcome unknown = run_program(command("127.0.0.1:1", {"--profile", "dance"}));
+    CHECK(unknown.exit_code >= 100);
+    CHECK(unknown.err.find("dance is none of ping-pong, stream") != std::string::npos);
+    const outcome too_many = run_program(
+        {"sh", "-c", "ulimit -n 100; exec \"$0\" 127.0.0.1:1 --connections 200", sample("load")});
+    CHECK(too_many.exit_code == 1);
+    CHECK(too_many.err.find("the hard limit is 100: raise it") != std::string::npos);
+}
+
+TEST_CASE("an interrupted load reports what it has", "[samples][load]") {
+    loaded peers({});
+    test::run([&]() -> task<> {
+        const auto interrupt = [&](tcp_socket&, chunk&, std::size_t offset) -> task<> {
+            if (offset == 100 * 64) peers.load.signal(SIGINT);
+            co_return;
+        };
+        co_await echo_with(peers.listener, interrupt);
+    });
+    const outcome ended = peers.load.finish();
+    CHECK(ended.exit_code == 0);
+    CHECK(numbers(ended.out)["messages"] >= 90);
+}
+
+TEST_CASE("load sends lost datagrams again and counts them", "[samples][load]") {
+    udp_socket server = udp_socket::bind(endpoint(ip_address::v4_loopback(), 0));
+    program load(command(server.local_endpoint().to_string(), {"--udp", "--size", "1000"}, "0.4"));
+    outcome ended;
+    test::run([&]() -> task<> {
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([](udp_socket& socket) -> task<> {
+                for (int i = 0;; ++i) {
+                    const datagram data = co_await socket.recv_from();
+                    if (i % 1000 != 5) co_await socket.send_to(data, data.from());
+                }
+            }, std::ref(server));
+            ended = co_await blocking([&] { return load.finish(); });
+            group.cancel();
+        });
+    });
+    INFO(ended.err);
+    REQUIRE(ended.exit_code == 0);
+    auto all = numbers(ended.out);
+    CHECK(all["lost"] >= 1);
+    CHECK(all["messages"] > all["lost"]);
+    CHECK(all["latency_us.max"] >= 100'000);
+}

@@ -1,4 +1,5 @@
 """Pictures by gnuplot, as SVG: what the table says, point by point or along an axis."""
+import math
 import re
 import shutil
 import subprocess
@@ -111,6 +112,14 @@ def line_parts(number, name, cells, kind, axis):
     return data, plots, bool(hollow)
 
 
+def steps_between(low, high):
+    """1, 2 and 5 of each power of ten: a scale without a power of ten has marks, too."""
+    power = 10.0 ** math.floor(math.log10(low))
+    while power <= high:
+        yield from (power * step for step in (1, 2, 5) if low <= power * step <= high)
+        power *= 10
+
+
 def lines(title, cells, kind, axis, axis_title, binary=False):
     """A line for each variant along an axis, both logarithmic."""
     by_variant = {}
@@ -124,14 +133,17 @@ def lines(title, cells, kind, axis, axis_title, binary=False):
     note = f" (in a circle: {LIMIT_NOTE[8:]})" if any(part[2] for part in parts) else ""
     script = head(title, 640, 400)
     script += "set key outside right top\nset logscale y\n"
-    script += f"set logscale x{' 2' if binary else ''}\nset format y '%.0s %c'\n"
+    script += f"set logscale x{' 2' if binary else ''}\n"
     ticks = sorted({axis(cell) for cell in cells})
-    marks = ", ".join(f"{quoted(figures.number(value))} {value}" for value in ticks)
-    figures_ = [cell.figure(kind) for cell in cells if not cell.problem and cell.figure(kind)]
-    low, high = min(each.low for each in figures_), max(each.high for each in figures_)
+    marks = ", ".join(f"'{value:,}' {value}" for value in ticks)
+    known = [cell.figure(kind) for cell in cells if not cell.problem and cell.figure(kind)]
+    low, high = min(each.low for each in known), max(each.high for each in known)
     if low <= 0:  # what the clock of processor time could not tell from nothing
         return None
     script += f"set yrange [{low / 1.3:g}:{high * 1.3:g}]\n"
+    steps = ", ".join(f"'{figures.number(value)}' {value:g}"
+                      for value in steps_between(low / 1.3, high * 1.3))
+    script += f"set ytics ({steps})\n"
     script += f"set xtics ({marks})\nset xrange [{ticks[0] / 1.3:g}:{ticks[-1] * 1.3:g}]\n"
     script += f"set xlabel {quoted(axis_title)} noenhanced\n"
     script += f"set ylabel {quoted(kind.heading + ', ' + kind.unit + note)} noenhanced\n"

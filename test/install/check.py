@@ -106,7 +106,9 @@ def link_by_pkg_config(work, package, *what):
 def by_add_subdirectory(work, sources):
     run("cmake", "-S", sources, "-B", work, "-G", "Ninja", f"-DSERVER={sources / 'server.cpp'}",
         f"-DRONDO_SOURCE={ROOT}", "-DCMAKE_CXX_COMPILER=clang++-19", "-DCMAKE_CXX_FLAGS=-O0",
-        "-DBUILD_SHARED_LIBS=ON")
+        "-DBUILD_SHARED_LIBS=ON", "-DFETCHCONTENT_FULLY_DISCONNECTED=ON",
+        # What samples and tests need, a user of the library need not have.
+        *(f"-DCMAKE_DISABLE_FIND_PACKAGE_{name}=ON" for name in ("CLI11", "Catch2", "ZLIB")))
     run("cmake", "--build", work)
     check_talk(work / "talk")
 

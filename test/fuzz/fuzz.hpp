@@ -89,6 +89,7 @@ void feed_raw_datagram(input in);
 void feed_reader(input in);
 void feed_scheduler(input in);
 void feed_scripted_stream(input in);
+void feed_status_word(input in);
 void feed_tcp_info(input in);
 void feed_unix_address(input in);
 
@@ -107,6 +108,7 @@ inline constexpr std::array fuzzers = {
     fuzzer{"reader", feed_reader},
     fuzzer{"scheduler", feed_scheduler},
     fuzzer{"scripted_stream", feed_scripted_stream},
+    fuzzer{"status_word", feed_status_word},
     fuzzer{"tcp_info", feed_tcp_info},
     fuzzer{"unix_address", feed_unix_address},
 };

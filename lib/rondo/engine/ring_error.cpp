@@ -1,3 +1,4 @@
+#include <rondo/detail/status_word.hpp>
 #include <rondo/engine/ring_error.hpp>
 
 #include <algorithm>
@@ -5,6 +6,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
+#include <string>
 #include <string_view>
 
 #include <linux/capability.h>
@@ -15,17 +18,11 @@ namespace rondo::inline v0::detail {
 
 namespace {
 
-/// The value after `key` in a file of "key value" lines, or the first word for an empty key.
+/// See status_word(); empty also where the file cannot be read.
 std::string read_word(const char* path, std::string_view key = {}) {
     std::ifstream file(path);
-    std::string word;
-    while (file >> word) {
-        if (key.empty()) return word;
-        if (word != key) continue;
-        file >> word;
-        return word;
-    }
-    return {};
+    const std::string text((std::istreambuf_iterator<char>(file)), {});
+    return std::string(status_word(text, key));
 }
 
 /// The soft limit, RLIM_INFINITY also where it cannot be told.

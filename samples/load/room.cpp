@@ -50,6 +50,9 @@ struct room {
 // What the chat itself says, by the protocol of samples/README.md.
 void take_notice(room& in, member& who, std::string_view line) {
     constexpr std::string_view missed = "* you missed ";
+    // Who waits for its turn on a busy machine may miss who has joined, before anything is said. If
+    // that was a line of somebody's, its number is missing at the next one, or silence follows.
+    const bool of_joining = in.all->chosen.rate == 0 && who.lines == 0;
     if (line.starts_with("* welcome, ")) {
         who.joined.set();
     } else if (line.starts_with(missed) && in.all->chosen.rate > 0) {
@@ -58,7 +61,7 @@ void take_notice(room& in, member& who, std::string_view line) {
         who.may_miss += count;
         who.missed += count;
         in.all->measured.lost += count;
-    } else if (!line.ends_with(" joined")) {
+    } else if (!line.ends_with(" joined") && !(of_joining && line.starts_with(missed))) {
         fail(who, "the chat says", line);
     }
 }

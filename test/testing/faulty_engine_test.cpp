@@ -1378,8 +1378,9 @@ TEST_CASE("nothing is lost, doubled or out of order under any seed", "[testing][
         accept_all(uring, seed, total);
     }
     // Neither polls nor zero-copy sends are among them.
-    const std::set<fault> never{fault::error, fault::out_of_memory, fault::refused,
-                                fault::spurious_readiness, fault::late_notification,
+    const std::set<fault> never{fault::error,          fault::out_of_memory,
+                                fault::refused,        fault::spurious_readiness,
+                                fault::control_cut,    fault::late_notification,
                                 fault::notified_error};
     for (std::size_t i = 0; i < total.size(); ++i) {
         const auto kind = static_cast<fault>(i);

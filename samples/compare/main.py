@@ -72,6 +72,8 @@ def surroundings(given):
     """How this run measures, to be printed and recorded."""
     server_core, load_core = machine.choose_cores()
     facts = machine.describe(given.built)
+    if machine.is_busy():
+        facts["load average before"] += ": busy with other things, expect a wide spread"
     facts["server on core"] = str(server_core)
     facts["load on core"] = str(load_core)
     if server_core == load_core:
@@ -105,8 +107,6 @@ def main():
     record(given, facts)
     for name, text in facts.items():
         print(f"{name:24} {text}")
-    if machine.is_busy():
-        print("the machine is busy with other things: expect a wide spread")
     comparison = run.Comparison(given, descriptors)
     began, ended = time.monotonic(), False
     with rounds_csv.Writer(os.path.join(given.output, "rounds.csv")) as writer:

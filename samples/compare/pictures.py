@@ -190,9 +190,9 @@ def drawn(results):
                lines(text, by_size, kind, size, "bytes a message", binary=True))
     for point, cells in results.items():
         kinds = BARS[point.profile]
-        # Where an axis has one point only, there is no line.
-        if point.profile == "ping-pong" and not point.calls:
+        if point.profile == "ping-pong" and not any(cell.figure(figures.CALLS) for cell in cells):
             kinds = ()
+        # Of few points a line says little.
         if point.profile == "ping-pong" and len({connections(each) for each in by_connections}) < 3:
             kinds = (figures.RATE, figures.CPU, figures.P99, *kinds)
         for kind in kinds:

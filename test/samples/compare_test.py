@@ -218,6 +218,15 @@ class PublishTest(unittest.TestCase):
         self.assertEqual(page.count(publish.END), 1)
 
 
+    @unittest.skipUnless(pictures.available(), "gnuplot is not installed")
+    def test_a_run_that_is_read_again_has_the_pictures_the_page_shows(self):
+        made = cell()
+        made.counted = [{"calls_per_message": 2.0}]
+        names = {name for name, _, svg in pictures.drawn({PING: [made]}) if svg}
+        self.assertIn("ping-pong-128-x-64-b-system-calls", names & set(publish.SHOWN))
+        self.assertIn("<svg", pictures.front_page({PING: [made]}))
+
+
 class CountingTest(unittest.TestCase):
     def test_what_both_runs_have_cancels_out(self):
         self.assertEqual(counting.per_message((150, 10), (350, 110)), 2)

@@ -1,4 +1,5 @@
 """Puts the results of a run into the documentation: its tables and machine, and its pictures."""
+import glob
 import json
 import os
 
@@ -68,6 +69,8 @@ def publish(folder, docs):
     drawn = [picture for picture in pictures.make(results) if picture.name in SHOWN]
     files = {"compare.svg": pictures.front_page(results)}
     files.update((f"compare-{picture.name}.svg", picture.svg) for picture in drawn)
+    for old in glob.glob(os.path.join(images, "compare-*.svg")):
+        os.unlink(old)  # of a run with other points
     for name, svg in files.items():
         with open(os.path.join(images, name), "w") as file:
             file.write(svg)

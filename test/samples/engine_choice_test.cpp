@@ -1,5 +1,6 @@
 // What a user sees of the choice between the engines: a server in a container, talked to.
 #include <support/child_process.hpp>
+#include <support/needs_ring.hpp>
 #include <support/plain_client.hpp>
 #include <support/sample.hpp>
 #include <support/sanitizer.hpp>
@@ -65,6 +66,7 @@ std::string said_by_echoing(const char* engine, const std::function<void()>& pre
 
 TEST_CASE("a server whose filter forbids or hides the ring serves by epoll and says so once",
           "[samples][choose]") {
+    rondo::test::need_ring();  // another cause would be named first
     for (const unsigned error : {unsigned{EPERM}, unsigned{ENOSYS}}) {
         INFO(error);
         const std::string said =
@@ -89,6 +91,7 @@ TEST_CASE("with RONDO_ENGINE=epoll a server never asks for a ring, and says noth
 
 TEST_CASE("a server that is told to use the ring ends with one line where it is forbidden",
           "[samples][choose]") {
+    rondo::test::need_ring();
     child_process running = server("uring", [] { refuse(SYS_io_uring_setup, EPERM); });
     CHECK(running.wait() == 1);
     CHECK_THAT(running.error_text(),
@@ -101,6 +104,7 @@ TEST_CASE("a server without descriptors for its ring ends with one line, and not
           "[samples][choose]") {
     // UBSan comes with it, whose run-time library opens a pipe to look at an object's type.
     if (rondo::test::address_sanitized()) SKIP("the sanitizer needs descriptors of its own");
+    rondo::test::need_ring();
     child_process running = server(nullptr, [] {
         // The standard streams, the libraries while they are loaded, and no more.
         const rlimit few{4, 4};

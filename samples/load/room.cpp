@@ -23,8 +23,8 @@ struct member : connection {
 
     rondo::event joined;
     std::array<std::uint32_t, most_senders> next{};  // the number of each sender's next line
-    std::uint64_t may_miss = 0;  // lines that were dropped, and it is not known yet which
-    std::uint64_t missed = 0;
+    std::uint64_t may_miss = 0;  // lines that the chat says it has dropped; notices, too
+    std::uint64_t missed = 0;    // lines that are known to be missing, by the number of the next
     std::uint32_t said = 0;
     std::size_t undelivered = 0;  // members that the last line has not come to
     rondo::event delivered;
@@ -59,8 +59,6 @@ void take_notice(room& in, member& who, std::string_view line) {
         std::uint64_t count = 0;
         std::from_chars(line.data() + missed.size(), line.data() + line.size(), count);
         who.may_miss += count;
-        who.missed += count;
-        in.all->measured.lost += count;
     } else if (!line.ends_with(" joined")) {
         fail(who, "the chat says", line);
     }
@@ -78,6 +76,8 @@ void take_line(room& in, member& who, std::string_view line) {
     if (said->number < expected || skipped > who.may_miss)
         fail(who, fmt::format("not line {} of its sender", expected), line);
     who.may_miss -= skipped;
+    who.missed += skipped;
+    in.all->measured.lost += skipped;
     expected = said->number + 1;
     ++who.lines;
     in.all->measured.count(clock::now(), in.all->start + said->intended);

@@ -128,6 +128,9 @@ def check_header_text(text):
     for match in INCLUDE.finditer(text):
         if match.group(2).startswith("liburing"):
             yield line_at(text, match.start()), "liburing in a header"
+    # What is made and not awaited does nothing.
+    for match in re.finditer(r"^class (\w+_operation) final", text, re.MULTILINE):
+        yield line_at(text, match.start()), f"{match.group(1)} is not [[nodiscard]]"
 
 
 def check_markdown(text):

@@ -174,6 +174,8 @@ class Text(unittest.TestCase):
         self.assertEqual([4], found(opening + "  # define A 1\n"))
         self.assertEqual([4], found(opening + "#include <liburing.h>\n"))
         self.assertEqual([4], found(opening + "#include \"liburing/io_uring.h\"\n"))
+        self.assertEqual([4], found(opening + "class send_operation final {};\n"))
+        self.assertEqual([], found(opening + "class [[nodiscard]] send_operation final {};\n"))
 
 
 class Tree(unittest.TestCase):

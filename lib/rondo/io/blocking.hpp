@@ -127,7 +127,7 @@ private:
 };
 
 template <typename T>
-class blocking_operation final : public blocking_wait {
+class [[nodiscard]] blocking_operation final : public blocking_wait {
 public:
     explicit blocking_operation(blocking_call_for<T>& call) noexcept
         : blocking_wait(call), call_(&call) {}

@@ -65,7 +65,7 @@ private:
     bool entered_ = false;
 };
 
-class file_read_operation final : public file_operation {
+class [[nodiscard]] file_read_operation final : public file_operation {
 public:
     file_read_operation(open_file& target, std::span<std::byte> buffer,
                         std::uint64_t offset) noexcept
@@ -82,7 +82,7 @@ private:
     bool polls_ = false;  // a non-blocking pipe or terminal was empty
 };
 
-class file_write_operation final : public file_operation {
+class [[nodiscard]] file_write_operation final : public file_operation {
 public:
     file_write_operation(open_file& target, const_buffer data, std::uint64_t offset) noexcept
         : file_operation(target), data_(data.data()), size_(data.size()), offset_(offset) {}
@@ -100,7 +100,7 @@ private:
     bool polls_ = false;  // a non-blocking pipe or terminal was full
 };
 
-class file_sync_operation final : public file_operation {
+class [[nodiscard]] file_sync_operation final : public file_operation {
 public:
     file_sync_operation(open_file& target, bool data_only) noexcept
         : file_operation(target), data_only_(data_only) {}
@@ -113,7 +113,7 @@ private:
     bool data_only_;
 };
 
-class file_open_operation final : public continued_operation {
+class [[nodiscard]] file_open_operation final : public continued_operation {
 public:
     file_open_operation(std::string path, int flags, unsigned permissions) noexcept
         : path_(std::move(path)), flags_(flags), permissions_(permissions) {}
@@ -130,7 +130,7 @@ private:
 };
 
 /// Closes in any case: what the engine has not closed, the destructor does.
-class file_close_operation final : public operation {
+class [[nodiscard]] file_close_operation final : public operation {
 public:
     explicit file_close_operation(std::unique_ptr<open_file> closing) noexcept
         : file_(std::move(closing)) {}

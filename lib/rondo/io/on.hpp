@@ -25,7 +25,7 @@ namespace detail {
 /// A task on its way to another loop and back. It lives in a frame here; over there it owns a
 /// context and a child. Whatever has been posted there counts as a reason to stay, and the last
 /// one to be done over there posts the way back: so this is not gone before all of it has run.
-class journey : public waiter {
+class [[nodiscard]] journey : public waiter {
 public:
     explicit journey(scheduler& there) noexcept : there_(&there) {}
 

@@ -11,7 +11,7 @@ namespace rondo::inline v0 {
 namespace detail {
 
 /// One request of poll(2)'s POLLIN.
-class poll_operation final : public operation {
+class [[nodiscard]] poll_operation final : public operation {
 public:
     explicit poll_operation(int descriptor) noexcept : descriptor_(descriptor) {}
     void await_resume() const;

@@ -246,7 +246,7 @@ inline void operation::submit(scheduler& on) {
 
 namespace detail {
 
-class this_scheduler_awaiter {
+class [[nodiscard]] this_scheduler_awaiter {
 public:
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>

@@ -36,7 +36,7 @@ private:
 };
 
 template <typename Socket>
-class accept_operation final : public accept_base {
+class [[nodiscard]] accept_operation final : public accept_base {
 public:
     explicit accept_operation(accept_state& state) noexcept : accept_base(state) {}
 

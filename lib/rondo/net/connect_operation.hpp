@@ -11,7 +11,7 @@
 
 namespace rondo::inline v0::detail {
 
-class connect_operation final : public operation {
+class [[nodiscard]] connect_operation final : public operation {
 public:
     connect_operation(receive_state& state, const endpoint& remote) noexcept
         : state_(&state), remote_(remote), address_(remote) {}

@@ -33,7 +33,7 @@ struct received_descriptors_from : received_from<unix_address> {
 namespace detail {
 
 /// send_descriptors() and send_descriptors_to(): SCM_RIGHTS, unix(7).
-class send_datagram_descriptors final : public send_datagram_base {
+class [[nodiscard]] send_datagram_descriptors final : public send_datagram_base {
 public:
     send_datagram_descriptors(datagram_state& state, std::span<const int> descriptors,
                               const_buffer data, const unix_address* to = nullptr);
@@ -53,7 +53,7 @@ private:
 };
 
 /// recv_descriptors(): a one-shot receive, as requests that stay armed have no room for them.
-class receive_datagram_descriptors final : public datagram_request {
+class [[nodiscard]] receive_datagram_descriptors final : public datagram_request {
 public:
     receive_datagram_descriptors(datagram_state& state, std::span<std::byte> buffer,
                                  std::size_t most);

@@ -45,7 +45,7 @@ inline std::error_code datagram_error(std::int32_t result) noexcept {
 
 /// recv_from() and recv(): behind it stands the armed request of the socket's state.
 template <typename Address>
-class receive_datagram_operation final : public datagram_waiter {
+class [[nodiscard]] receive_datagram_operation final : public datagram_waiter {
 public:
     receive_datagram_operation(datagram_state& state, const char* verb) noexcept
         : datagram_waiter(state), verb_(verb) {}
@@ -137,7 +137,7 @@ private:
 };
 
 template <typename Address>
-class receive_from_operation final : public receive_into_base {
+class [[nodiscard]] receive_from_operation final : public receive_into_base {
 public:
     using receive_into_base::receive_into_base;
 
@@ -154,7 +154,7 @@ public:
 
 /// recv(buffer), which tells the count alone.
 template <typename Address>
-class receive_count_operation final : public receive_into_base {
+class [[nodiscard]] receive_count_operation final : public receive_into_base {
 public:
     using receive_into_base::receive_into_base;
 
@@ -251,7 +251,7 @@ private:
 
 /// send(): to the connected peer. `Data` is send_single or send_gathered.
 template <typename Address, typename Data>
-class send_connected_operation final : public Data {
+class [[nodiscard]] send_connected_operation final : public Data {
 public:
     template <typename Bytes>
     send_connected_operation(datagram_state& state, const Bytes& bytes) : Data(state, bytes) {}
@@ -266,7 +266,7 @@ public:
 
 /// send_to(): to an address of its own.
 template <typename Address, typename Data>
-class send_to_operation final : public Data {
+class [[nodiscard]] send_to_operation final : public Data {
 public:
     template <typename Bytes>
     send_to_operation(datagram_state& state, const Bytes& bytes, const Address& to)

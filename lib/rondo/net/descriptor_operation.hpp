@@ -29,7 +29,7 @@ struct received_descriptors {
 namespace detail {
 
 /// send_descriptors(): SCM_RIGHTS, unix(7).
-class send_descriptors_operation final : public send_base {
+class [[nodiscard]] send_descriptors_operation final : public send_base {
 public:
     send_descriptors_operation(receive_state& state, std::span<const int> descriptors,
                                const_buffer data);
@@ -50,7 +50,7 @@ private:
 
 /// recv_descriptors(): a one-shot receive, since a request that reads ahead could not tell with
 /// which bytes descriptors have come.
-class receive_descriptors_operation final : public operation {
+class [[nodiscard]] receive_descriptors_operation final : public operation {
 public:
     receive_descriptors_operation(receive_state& state, std::span<std::byte> buffer,
                                   std::size_t most);

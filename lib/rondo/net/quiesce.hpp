@@ -12,7 +12,7 @@ namespace rondo::inline v0::detail {
 /// Waits until something on the socket has ended. Not a cancellation point: closing always closes,
 /// and the kernel ends what it is asked to end; for a send_zero_copy() the wait is bounded there.
 template <typename State>
-class wait_quiet_operation final : public waiter {
+class [[nodiscard]] wait_quiet_operation final : public waiter {
 public:
     explicit wait_quiet_operation(State& state) noexcept : state_(&state) {}
 

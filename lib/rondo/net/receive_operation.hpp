@@ -16,7 +16,7 @@
 namespace rondo::inline v0::detail {
 
 /// recv(): behind it stands the armed request of the socket's receive_state.
-class receive_chunk_operation final : public lease_waiter {
+class [[nodiscard]] receive_chunk_operation final : public lease_waiter {
 public:
     explicit receive_chunk_operation(receive_state& state) noexcept : lease_waiter(state) {}
 
@@ -70,7 +70,7 @@ private:
 
 /// recv(buffer): a one-shot receive into the caller's memory, or a copy of what the armed request
 /// has brought, once there is one.
-class receive_bytes_operation final : public receive_waiter {
+class [[nodiscard]] receive_bytes_operation final : public receive_waiter {
 public:
     receive_bytes_operation(receive_state& state, std::span<std::byte> buffer) noexcept
         : receive_waiter(state), buffer_(buffer), direct_(state, buffer) {}

@@ -24,7 +24,7 @@ struct open_file;
 /// The bytes go by sendfile(2), a plain call: what is in memory is handed to the socket at once,
 /// and the engine waits for what is not there: room in the socket, or the disk. Files it refuses,
 /// as many in /proc, are read and sent.
-class send_file_operation final : public operation {
+class [[nodiscard]] send_file_operation final : public operation {
 public:
     send_file_operation(receive_state& state, open_file& source, std::uint64_t offset,
                         std::size_t count) noexcept

@@ -51,7 +51,7 @@ protected:
 };
 
 /// send(buffer).
-class send_operation final : public send_base {
+class [[nodiscard]] send_operation final : public send_base {
 public:
     send_operation(receive_state& state, const std::byte* data, std::size_t size) noexcept
         : send_base(state, size), data_(data) {}
@@ -74,7 +74,7 @@ private:
 };
 
 /// send_some(buffer).
-class send_some_operation final : public send_base {
+class [[nodiscard]] send_some_operation final : public send_base {
 public:
     send_some_operation(receive_state& state, const_buffer data) noexcept
         : send_base(state, data.size()), data_(data.data()) {}
@@ -93,7 +93,7 @@ private:
 };
 
 /// send(buffers): several buffers as if they were one.
-class gather_operation : public send_base {
+class [[nodiscard]] gather_operation : public send_base {
 public:
     gather_operation(receive_state& state, std::span<const const_buffer> buffers) noexcept;
 
@@ -120,7 +120,7 @@ protected:
     std::array<const_buffer, N> list_;
 };
 template <std::size_t N>
-class gather_list_operation final : private gather_list<N>, public gather_operation {
+class [[nodiscard]] gather_list_operation final : private gather_list<N>, public gather_operation {
 public:
     gather_list_operation(receive_state& state, const std::array<const_buffer, N>& list) noexcept
         : gather_list<N>(list), gather_operation(state, gather_list<N>::list_) {}

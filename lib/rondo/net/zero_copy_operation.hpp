@@ -18,7 +18,7 @@ namespace rondo::inline v0::detail {
 /// send_zero_copy(buffer). Each request completes twice, with its count and when the kernel has
 /// let go of the memory, so its completions come with their flags, by way of a target. The timer
 /// bounds how long a cancelled one waits for a peer that acknowledges nothing.
-class zero_copy_operation final : public operation, private timer {
+class [[nodiscard]] zero_copy_operation final : public operation, private timer {
 public:
     zero_copy_operation(receive_state& state, const_buffer data) noexcept
         : state_(&state), data_(data.data()), size_(data.size()), target_(*this) {}

@@ -60,7 +60,7 @@ private:
     pipe_send* writer_ = nullptr;
 };
 
-class pipe_receive final : public waiter {
+class [[nodiscard]] pipe_receive final : public waiter {
 public:
     pipe_receive(pipe_direction& from, std::span<std::byte> buffer) noexcept
         : from_(&from), buffer_(buffer) {}
@@ -85,7 +85,7 @@ private:
     bool cancelled_ = false;
 };
 
-class pipe_send : public waiter {
+class [[nodiscard]] pipe_send : public waiter {
 public:
     pipe_send(pipe_direction& to, const_buffer data) noexcept
         : to_(&to), one_(data), list_(&one_, 1) {}

@@ -103,7 +103,7 @@ private:
 
 /// recv().
 template <typename T>
-class broadcast_receive_operation final : public broadcast_operation<T> {
+class [[nodiscard]] broadcast_receive_operation final : public broadcast_operation<T> {
 public:
     explicit broadcast_receive_operation(broadcast_receiver<T>& receiver) noexcept
         : broadcast_operation<T>(receiver) {}
@@ -117,7 +117,7 @@ public:
 
 /// receive_all(values).
 template <typename T>
-class broadcast_receive_all_operation final : public broadcast_operation<T> {
+class [[nodiscard]] broadcast_receive_all_operation final : public broadcast_operation<T> {
 public:
     broadcast_receive_all_operation(broadcast_receiver<T>& receiver,
                                     std::vector<T>& values) noexcept

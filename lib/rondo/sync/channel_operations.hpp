@@ -66,7 +66,7 @@ struct channel_state {
 
 /// send(value). The value stays where the caller has it until it goes in.
 template <typename T, typename Side>
-class channel_send_operation : public Side::operation {
+class [[nodiscard]] channel_send_operation : public Side::operation {
 public:
     std::string awaits() const override { return "room in a channel"; }
     channel_send_operation(channel_state<T, Side>& state, T& value) noexcept
@@ -112,7 +112,7 @@ protected:
     T copy_;
 };
 template <typename T, typename Side>
-class channel_send_copy_operation final : private kept_copy<T>,
+class [[nodiscard]] channel_send_copy_operation final : private kept_copy<T>,
                                           public channel_send_operation<T, Side> {
 public:
     channel_send_copy_operation(channel_state<T, Side>& state, const T& value)
@@ -165,7 +165,7 @@ private:
 
 /// recv().
 template <typename T, typename Side>
-class channel_receive_operation final : public channel_receive_base<T, Side> {
+class [[nodiscard]] channel_receive_operation final : public channel_receive_base<T, Side> {
 public:
     explicit channel_receive_operation(channel_state<T, Side>& state) noexcept
         : channel_receive_base<T, Side>(state) {}
@@ -177,7 +177,7 @@ public:
 
 /// receive_all(values).
 template <typename T, typename Side>
-class channel_receive_all_operation final : public channel_receive_base<T, Side> {
+class [[nodiscard]] channel_receive_all_operation final : public channel_receive_base<T, Side> {
 public:
     channel_receive_all_operation(channel_state<T, Side>& state, std::vector<T>& values)
         : channel_receive_base<T, Side>(state), values_(&values) {

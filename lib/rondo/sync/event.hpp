@@ -12,7 +12,7 @@ class event;
 
 namespace detail {
 
-class event_wait_operation final : public sync_operation {
+class [[nodiscard]] event_wait_operation final : public sync_operation {
 public:
     std::string awaits() const override { return "an event to be set"; }
     explicit event_wait_operation(event& awaited) noexcept : event_(&awaited) {}

@@ -43,7 +43,7 @@ private:
 
 namespace detail {
 
-class mutex_lock_operation final : public sync_operation {
+class [[nodiscard]] mutex_lock_operation final : public sync_operation {
 public:
     std::string awaits() const override { return "a mutex to be unlocked"; }
     explicit mutex_lock_operation(mutex& wanted) noexcept : mutex_(&wanted) {}

@@ -71,14 +71,14 @@ private:
     void cancel() noexcept override;
 };
 
-class semaphore_acquire_operation final : public semaphore_operation {
+class [[nodiscard]] semaphore_acquire_operation final : public semaphore_operation {
 public:
     semaphore_acquire_operation(semaphore& from, std::size_t count) noexcept
         : semaphore_operation(from, count) {}
     void await_resume() const { throw_if_canceled(); }
 };
 
-class semaphore_hold_operation final : public semaphore_operation {
+class [[nodiscard]] semaphore_hold_operation final : public semaphore_operation {
 public:
     semaphore_hold_operation(semaphore& from, std::size_t count) noexcept
         : semaphore_operation(from, count) {}

@@ -116,7 +116,7 @@ context& context_at(std::coroutine_handle<Promise> awaiting, std::source_locatio
 namespace detail {
 
 /// Awaits nothing and returns the awaiting task's context.
-class this_context_awaiter {
+class [[nodiscard]] this_context_awaiter {
 public:
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>

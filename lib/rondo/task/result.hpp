@@ -75,7 +75,7 @@ concept fallible_operation = requires(std::remove_reference_t<A>& a) {
 };
 
 template <fallible_operation A>
-class result_awaiter {
+class [[nodiscard]] result_awaiter {
 public:
     using value_type = await_result_t<A>;
     explicit result_awaiter(A& operation) noexcept : operation_(&operation) {}

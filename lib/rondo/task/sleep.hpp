@@ -15,7 +15,7 @@ namespace rondo::inline v0 {
 
 namespace detail {
 
-class sleep_operation final : public waiter, public timer {
+class [[nodiscard]] sleep_operation final : public waiter, public timer {
 public:
     explicit sleep_operation(clock::time_point deadline) noexcept : deadline_(deadline) {}
     explicit sleep_operation(clock::duration duration) noexcept
@@ -47,7 +47,7 @@ private:
     bool cancelled_ = false;
 };
 
-class yield_operation final : public waiter {
+class [[nodiscard]] yield_operation final : public waiter {
 public:
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>

@@ -24,7 +24,7 @@ template <typename Function, typename... Arguments>
 child<task_group> run_spawned(task_group& group, Function function, Arguments... arguments);
 
 /// Waits until the group is empty. Not a cancellation point: children are always joined.
-class join_operation final : public waiter {
+class [[nodiscard]] join_operation final : public waiter {
 public:
     explicit join_operation(task_group& group) noexcept : group_(&group) {}
     bool await_ready() const noexcept { return false; }

@@ -171,7 +171,7 @@ private:
 };
 
 /// What both forms of recv() share.
-class scripted_receive : public waiter {
+class [[nodiscard]] scripted_receive : public waiter {
 public:
     bool await_ready() const noexcept { return false; }
     template <has_context Promise>
@@ -221,7 +221,7 @@ public:
     scripted_lease await_resume();
 };
 
-class scripted_send final : public waiter {
+class [[nodiscard]] scripted_send final : public waiter {
 public:
     scripted_send(scripted_stream& stream, const_buffer data) noexcept
         : stream_(&stream), one_(data), list_(&one_, 1) {}

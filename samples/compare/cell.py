@@ -1,4 +1,6 @@
 """What is known of one variant at one point: the rounds, or why there are none."""
+import statistics
+
 import figures
 
 KEPT = 0.95  # of the offered rate
@@ -21,16 +23,28 @@ class Cell:
         self.problem, self.failed = why, True
 
     def rows(self, kind):
-        if kind in (figures.P50, figures.P99, figures.P99_9):
+        if kind in figures.LATENCIES:
             return self.opened
         return self.counted if kind is figures.CALLS else self.closed
 
     def figure(self, kind):
-        return figures.summarise(row.get(kind.column) for row in self.rows(kind))
+        return figures.summarise(row.get(kind.column) for row in self.rows(kind)
+                                 if figures.is_known(kind, row))
 
     def limited(self, kind=figures.RATE):
-        """Whether in any of these rounds the load generator has been the limit."""
-        return any(row.get("load_limited") for row in self.rows(kind))
+        """Whether the figure tells of the load generator: for a rate, if in any round it has been
+        the limit; for a latency, if it usually had too little time left to be punctual."""
+        if kind is figures.RATE:
+            return any(row.get("load_limited") for row in self.rows(kind))
+        if kind not in figures.LATENCIES:
+            return False
+        known = [row["load_cpu"] for row in self.rows(kind) if row.get("load_cpu") is not None]
+        return bool(known) and statistics.median(known) > figures.QUIET_LOAD
+
+    def limited_figures(self):
+        """The headings of those that are shown and tell of the load."""
+        return [kind.heading for kind in (figures.RATE, *figures.LATENCIES)
+                if self.figure(kind) and self.limited(kind)]
 
     def late(self):
         """Whether in any round the offered rate was not reached: latency then grows with time."""

@@ -61,8 +61,23 @@ def with_spread(figure: Optional[Figure]):
     return f"{number(figure.median)} [{number(figure.low)} - {number(figure.high)}]"
 
 
+LATENCIES = {P50: 0.5, P99: 0.99, P99_9: 0.999}  # to the share of messages that are faster
+BEYOND = 10  # as many messages of a round are slower than a percentile that is shown, at least
+
+
+def is_known(kind, row):
+    """Whether a round has enough messages for that figure."""
+    messages = row.get("messages")
+    return kind not in LATENCIES or messages is None or \
+        messages * (1 - LATENCIES[kind]) >= BEYOND - 1e-6
+
+
 # Above and below which the load generator, and not the server, has been the limit.
 BUSY_LOAD, IDLE_SERVER = 0.95, 0.9
+# Of its core, what the load may use in an open loop: above it, it is its own queue that is measured.
+QUIET_LOAD = 0.6
+# What a rate is chosen for, so that other rounds of it stay below.
+CHOSEN_LOAD = 0.5
 
 
 def load_was_limit(load_cpu, server_cpu):
@@ -73,11 +88,20 @@ def load_was_limit(load_cpu, server_cpu):
 
 
 def offered_rate(rates, share=0.5):
-    """The rate for all, from the median rates of those that serve many: a share of the slowest's,
-    rounded down to two digits, so that it reads as what was chosen."""
-    if not rates:
-        return None
-    rate = share * min(rates)
+    """The rate for all, from the median rates of those that serve many: a share of the slowest's."""
+    return two_digits(share * min(rates)) if rates else None
+
+
+def quieter_rate(rate, load_cpu):
+    """What to offer instead of a rate at which the load used so much of its core; the rate itself
+    where that was little enough."""
+    if load_cpu is None or load_cpu <= (CHOSEN_LOAD + QUIET_LOAD) / 2:
+        return rate
+    return two_digits(rate * CHOSEN_LOAD / load_cpu)
+
+
+def two_digits(rate):
+    """Rounded down, so that it reads as what was chosen."""
     step = 1
     while rate / step >= 100:
         step *= 10

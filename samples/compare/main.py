@@ -61,7 +61,8 @@ def check(parser, given):
         if getattr(given, name) is not None and getattr(given, name) < 1:
             parser.error(f"--{name} is at least 1")
     given.plan = plan._replace(points=tuple(chosen[:given.points]),
-                               rounds=given.rounds or plan.rounds)
+                               rounds=given.rounds or plan.rounds,
+                               open_rounds=given.rounds or plan.open_rounds)
     given.load = given.load or os.path.join(given.built, "load")
     if not given.publish and not os.access(given.load, os.X_OK):
         parser.error(f"{given.load} is not built: ./samples/run compare builds it")
@@ -84,7 +85,8 @@ def surroundings(given):
                   "takes more of them",
         None: "nothing: neither tracefs nor strace can be used here"}[counting.how()]
     plan = given.plan
-    facts["rounds"] = f"{plan.rounds} of {plan.seconds:g} s, interleaved"
+    facts["rounds"] = (f"{plan.rounds} of {plan.seconds:g} s, for latencies {plan.open_rounds} of "
+                       f"{plan.open_seconds:g} s, interleaved")
     return facts
 
 

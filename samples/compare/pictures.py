@@ -13,7 +13,8 @@ COLOURS = {"one-at-a-time": "#8c8c8c", "threads": "#b07a3f", "select": "#c9648f"
 BLACK = re.compile(r"black|rgb\( *0, *0, *0\)|#000000")
 STYLE = ("<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#e6edf3}}"
          "</style>")
-LIMIT_NOTE = "hollow: the load was the limit"
+LIMIT_NOTES = {figures.RATE: "the load was the limit"}
+LIMIT_NOTES.update((kind, "the load's own queue is in it") for kind in figures.LATENCIES)
 
 
 class Picture:
@@ -64,8 +65,8 @@ def bars(title, cells, kind, logarithmic=False, width=640, small=False):
     lowest = min(cell.figure(kind).low for cell in shown)
     logarithmic = logarithmic and lowest > 0
     least = lowest / 2 if logarithmic else 0
-    limited = [cell for cell in shown if kind is figures.RATE and cell.limited()]
-    label = f"{kind.heading}, {kind.unit}" + (f" ({LIMIT_NOTE})" if limited else "")
+    limited = [cell for cell in shown if cell.limited(kind)]
+    label = f"{kind.heading}, {kind.unit}" + (f" (hollow: {LIMIT_NOTES[kind]})" if limited else "")
     script = head(title, width, 90 + (22 if small else 26) * count)
     script += "set lmargin 18\nset rmargin 10\nunset key\n"
     script += f"set yrange [{-count + 0.4}:0.6]\nset xlabel {quoted(label)} noenhanced\n"
@@ -97,7 +98,7 @@ def line_parts(number, name, cells, kind, axis):
             continue
         row = f"{axis(cell)} {figure.median} {figure.low} {figure.high}"
         rows.append(row)
-        if kind is figures.RATE and cell.limited():
+        if cell.limited(kind):
             hollow.append(row)
     if not rows:
         return None
@@ -130,7 +131,7 @@ def lines(title, cells, kind, axis, axis_title, binary=False):
     parts = [part for part in parts if part]
     if len({axis(cell) for cell in cells if not cell.problem and cell.figure(kind)}) < 2:
         return None
-    note = f" (in a circle: {LIMIT_NOTE[8:]})" if any(part[2] for part in parts) else ""
+    note = f" (in a circle: {LIMIT_NOTES[kind]})" if any(part[2] for part in parts) else ""
     script = head(title, 640, 400)
     script += "set key outside right top\nset logscale y\n"
     script += f"set logscale x{' 2' if binary else ''}\n"

@@ -39,11 +39,8 @@ def text_of(results, facts, drawn):
         yield f"#### {table.heading(cells)}\n"
         yield from table.markdown(cells)
         yield ""
-    marked = [cell for cells in results.values() for cell in cells if cell.limited()]
-    if marked:
-        yield table.LIMIT_NOTE + ".\n"
-    if any(cell.late() for cells in results.values() for cell in cells):
-        yield table.LATE_NOTE + ".\n"
+    yield from (note + ".\n" for note in table.notes(
+        [cell for cells in results.values() for cell in cells]))
     yield "</details>\n"
     yield "#### Lines of code\n"
     yield "| | source | own | shared |\n|---|---|---:|---:|"

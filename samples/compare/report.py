@@ -27,8 +27,8 @@ figure{margin:0;color:var(--text)}figure svg{width:100%;height:auto;color:inheri
 """
 
 READING = """
-<p>Each server ran on one core, the load generator on another, on the loopback interface, one
-server at a time. A point is measured in rounds; in a round each variant has its turn, so that what
+<p>Each server ran on one core, the load generator on another where there is one (see the machine,
+below), on the loopback interface, one server at a time. A point is measured in rounds; in a round each variant has its turn, so that what
 slows the machine for a while slows all of them. Figures are the median of the rounds, and in
 brackets the least and the greatest.</p>
 <ul>
@@ -36,15 +36,19 @@ brackets the least and the greatest.</p>
 <i>stream</i> many are under way at once; in <i>short</i> one is a connection with one echo; in
 <i>room</i> one is a delivered line.</li>
 <li><b>p50, p99, p99.9</b>: open loop, at a rate that is the same for all variants: half of what
-the slowest does that can serve more than one. Time counts from when a message was due, so that a
-stall delays all that were due meanwhile.</li>
+the slowest does that can serve more than one, or less where the load generator would be busy for
+more than half of its time. Time counts from when a message was due, so that a stall delays all that
+were due meanwhile. A percentile is shown where ten messages of a round and more lie beyond it; of
+p99.9 these are few: where the ranges overlap, it ranks nobody.</li>
 <li><b>CPU</b>: processor time of the server's process for each message of the closed loop.</li>
 <li><b>calls/msg</b>: system calls of the server, counted in runs of their own.</li>
 <li><b>switches/msg</b>: its context switches, voluntary and not.</li>
 <li><b>B/idle conn.</b>: what the server's memory grew by, for each connection that has echoed
 once and waits. The kernel's memory for sockets is not in it.</li>
 <li class="limited"><b>(!)</b>, hollow in the pictures: the load generator used its core fully and
-the server did not. The server could do more; such rates say nothing about which is faster.</li>
+the server did not. The server could do more; such rates say nothing about which is faster. At a
+latency: the load generator used more than 60 % of its core, so its own queue is in it. It is a
+program of rondo itself.</li>
 <li class="limited"><b>(late)</b>: not all of the offered rate was reached. Such a latency tells how
 long the round went on.</li>
 </ul>
@@ -111,12 +115,19 @@ def facts_table(facts):
 
 
 def limited_note(results):
-    marked = [f"{cell.point.name}: {cell.variant.title}" for cells in results.values()
-              for cell in cells if cell.limited()]
+    marked = [(f"{cell.point.name}: {cell.variant.title}", heading) for cells in results.values()
+              for cell in cells for heading in cell.limited_figures()]
+    rates = [name for name, heading in marked if heading == figures.RATE.heading]
+    latencies = sorted({name for name, heading in marked if heading != figures.RATE.heading})
     if not marked:
         return "<p>The load generator was the limit nowhere.</p>"
-    return (f'<p class="limited">The load generator, not the server, was the limit of '
-            f"{len(marked)} rates: {escaped('; '.join(marked))}.</p>")
+    said = []
+    if rates:
+        said.append(f"was the limit of {len(rates)} rates: {escaped('; '.join(rates))}")
+    if latencies:
+        said.append(f"has its own queue in the latencies of {escaped('; '.join(latencies))}")
+    return ('<p class="limited">The load generator, not the server, ' + ", and ".join(said)
+            + ".</p>")
 
 
 def make_pictures(results):

@@ -15,6 +15,9 @@ from server import Server, ServerFailed
 FORBIDDEN = re.compile("Operation not permitted|Function not implemented|Permission denied")
 
 
+TRIES = 3  # of a rate with one variant, as the load's own capacity depends on the rate
+
+
 class Comparison:
     def __init__(self, given, descriptors):
         self.given = given
@@ -52,8 +55,7 @@ class Comparison:
                 cell.cannot(why)
         self.rounds(point, cells, "closed", None, writer)
         if point.open_loop:
-            rate = figures.offered_rate([cell.figure(figures.RATE).median for cell in cells
-                                         if cell.closed and self.counts_for_rate(cell)])
+            rate = self.chosen_rate(point, cells)
             if rate:
                 self.rounds(point, cells, "open", rate, writer)
         if point.calls and self.counting:
@@ -65,21 +67,39 @@ class Comparison:
         """What serves one client only does not hold the others back."""
         return not cell.problem and cell.variant.most_connections != 1
 
+    def chosen_rate(self, point, cells):
+        """Half of the slowest's, or less: so much that the load, tried at it against the slowest
+        and the fastest, has time left to be punctual. None where nobody has a figure."""
+        counted = sorted((cell for cell in cells if cell.closed and self.counts_for_rate(cell)),
+                         key=lambda cell: cell.figure(figures.RATE).median)
+        rate = figures.offered_rate([cell.figure(figures.RATE).median for cell in counted])
+        for cell in {id(cell): cell for cell in (*counted[:1], *counted[-1:])}.values():
+            for _ in range(TRIES):
+                self.say_progress(f"{point.name}: choosing a rate: {cell.variant.title}")
+                tried = self.one_round(cell, rate, self.plan.seconds)
+                lower = figures.quieter_rate(rate, tried and tried["load_cpu"])
+                if lower == rate:
+                    break
+                rate = lower
+        return rate
+
     def rounds(self, point, cells, loop, rate, writer):
-        for number in range(1, self.plan.rounds + 1):
+        count = self.plan.open_rounds if rate else self.plan.rounds
+        seconds = self.plan.open_seconds if rate else self.plan.seconds
+        for number in range(1, count + 1):
             # Each round begins with another one, so that nobody always follows the same.
             first = number % len(cells)
             for cell in cells[first:] + cells[:first]:
                 if cell.problem:
                     continue
                 self.say_progress(f"{point.name}: {loop} loop, round {number} of "
-                                  f"{self.plan.rounds}: {cell.variant.title}")
-                row = self.one_round(cell, rate)
+                                  f"{count}: {cell.variant.title}")
+                row = self.one_round(cell, rate, seconds)
                 if row:
                     (cell.opened if rate else cell.closed).append(row)
                     writer.round(cell, loop, number, row)
 
-    def one_round(self, cell, rate):
+    def one_round(self, cell, rate, seconds):
         """The row, or None with the problem in the cell."""
         key = (cell.variant.program, cell.variant.engine)
         if key in self.stillborn:
@@ -88,7 +108,7 @@ class Comparison:
         server = Server(cell.variant, self.given.built, self.server_core)
         try:
             with server:
-                row = self.measured(cell, server, rate)
+                row = self.measured(cell, server, rate, seconds)
                 gone = server.what_happened()
                 if gone:
                     raise ServerFailed(gone)
@@ -109,10 +129,10 @@ class Comparison:
         else:
             cell.fails("does not start: " + why)
 
-    def measured(self, cell, server, rate):
+    def measured(self, cell, server, rate, seconds):
         try:
             report = measure.run_load(self.given.load, server.port, cell.point, self.load_core,
-                                      self.plan.seconds, self.plan.warm_up, rate or 0,
+                                      seconds, self.plan.warm_up, rate or 0,
                                       server.process.pid)
         except LoadFailed as failure:
             refusal = server.refusal()

@@ -6,20 +6,32 @@ HEADINGS = ("", "messages/s", "p50 us", "p99 us", "p99.9 us", "CPU us/msg", "cal
 KINDS = (figures.RATE, figures.P50, figures.P99, figures.P99_9, figures.CPU, figures.CALLS,
          figures.SWITCHES, figures.MEMORY)
 LIMIT_MARK = " (!)"
-LATENCIES = (figures.P50, figures.P99, figures.P99_9)
 LATE_MARK = " (late)"
 LATE_NOTE = "(late) not all of the offered rate was reached, so these tell how long it went on"
-LIMIT_NOTE = "(!) the load generator was the limit, not the server: it could do more"
+LIMIT_NOTE = "(!) at a rate: the load generator was the limit, not the server: it could do more"
+LATENCY_LIMIT_NOTE = (f"(!) at a latency: the load generator used more than {figures.QUIET_LOAD:.0%} "
+                      "of its core, so its own queue is in it").replace("%", " %")
 
 
 def figure_text(cell, kind):
     """A figure with its spread, marked where it tells of the load instead of the server."""
     text = figures.with_spread(cell.figure(kind))
-    if text and kind is figures.RATE and cell.limited():
-        return text + LIMIT_MARK
-    if text and kind in LATENCIES and cell.late():
-        return text + LATE_MARK
+    if text and cell.limited(kind):
+        text += LIMIT_MARK
+    if text and kind in figures.LATENCIES and cell.late():
+        text += LATE_MARK
     return text
+
+
+def notes(cells):
+    """What the marks in the rows of these cells mean."""
+    shown = [heading for cell in cells for heading in cell.limited_figures()]
+    if figures.RATE.heading in shown:
+        yield LIMIT_NOTE
+    if any(heading != figures.RATE.heading for heading in shown):
+        yield LATENCY_LIMIT_NOTE
+    if any(cell.late() for cell in cells):
+        yield LATE_NOTE
 
 
 def row(cell):
@@ -37,7 +49,7 @@ def heading(cells):
         text = f"room, {point.connections} members, lines of {point.size} B"
     offered = next((cell.offered() for cell in cells if cell.offered()), None)
     if offered:
-        text += f"; latency at {offered} messages/s"
+        text += f"; latency at {offered:.0f} messages/s"
     return text
 
 
@@ -65,10 +77,7 @@ def lines(cells):
         else:
             padded += texts[1:]
         yield "  " + "  ".join(padded).rstrip()
-    if any(cell.limited() for cell in cells):
-        yield "  " + LIMIT_NOTE
-    if any(cell.late() for cell in cells):
-        yield "  " + LATE_NOTE
+    yield from ("  " + note for note in notes(cells))
 
 
 def markdown(cells):

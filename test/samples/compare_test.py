@@ -33,12 +33,13 @@ def variant(name):
     return next(each for each in variants.ECHO if each.name == name)
 
 
-def cell(name="epoll", rates=(1000.0, 3000.0, 2000.0), limited=False, point=PING):
+def cell(name="epoll", rates=(1000.0, 3000.0, 2000.0), limited=False, point=PING, messages=20000,
+         load_cpu=0.5):
     made = Cell(point, variant(name))
     made.closed = [{"rate": rate, "cpu_us_per_message": 2.0, "load_limited": limited}
                    for rate in rates]
     made.opened = [{"p50_us": 50.0, "p99_us": 90.0, "p99_9_us": 99.0, "offered_rate": 500,
-                    "rate": 500.0}]
+                    "rate": 500.0, "messages": messages, "load_cpu": load_cpu}]
     return made
 
 
@@ -68,6 +69,11 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(figures.offered_rate([19]), 9)
         self.assertEqual(figures.offered_rate([0.5]), 1)
         self.assertIsNone(figures.offered_rate([]))
+
+    def test_a_rate_that_keeps_the_load_busy_gives_way_to_a_lower_one(self):
+        self.assertEqual(figures.quieter_rate(11000, 0.9), 6100)
+        self.assertEqual(figures.quieter_rate(11000, 0.54), 11000)
+        self.assertEqual(figures.quieter_rate(11000, None), 11000)
 
 
 class PointsTest(unittest.TestCase):
@@ -131,6 +137,17 @@ class TableTest(unittest.TestCase):
         self.assertIn(table.LIMIT_NOTE, text)
         self.assertNotIn("(!)", "\n".join(table.lines([cell()])))
 
+    def test_a_latency_with_the_loads_own_queue_in_it_is_marked_and_explained(self):
+        text = "\n".join(table.lines([cell(load_cpu=0.61), cell("poll")]))
+        self.assertEqual(text.count(" (!)"), 4)
+        self.assertIn(table.LATENCY_LIMIT_NOTE, text)
+        self.assertNotIn(table.LIMIT_NOTE, text)
+
+    def test_a_percentile_with_too_few_messages_beyond_it_is_not_shown(self):
+        for messages, shown in ((99, 1), (1000, 2), (9999, 2), (10000, 3)):
+            texts = table.row(cell(messages=messages))[2:5]
+            self.assertEqual(sum(bool(text) for text in texts), shown)
+
     def test_a_latency_at_a_rate_that_was_not_reached_is_marked(self):
         slow = cell()
         slow.opened[0]["rate"] = 450
@@ -160,7 +177,7 @@ class ReportTest(unittest.TestCase):
         failed = Cell(PING, variant("threads"))
         failed.fails("died of <SIGSEGV>")
         eight = Point("ping-pong", 8, 64)
-        return {eight: [cell("rondo-uring", point=eight)],
+        return {eight: [cell("rondo-uring", point=eight, load_cpu=0.7)],
                 PING: [cell("rondo-uring", limited=True), failed]}
 
     def test_the_csv_gives_back_what_was_written(self):
@@ -186,7 +203,8 @@ class ReportTest(unittest.TestCase):
             with open(os.path.join(folder, "report.html")) as file:
                 page = file.read()
         for part in ("died of &lt;SIGSEGV&gt;", "6 &amp; more", 'class="limited"',
-                     "the limit of 1 rates: ping-pong 128 x 64 B: rondo on io_uring"):
+                     "the limit of 1 rates: ping-pong 128 x 64 B: rondo on io_uring",
+                     "queue in the latencies of ping-pong 8 x 64 B: rondo on io_uring"):
             self.assertIn(part, page)
         for outside in ("<script", "<link", "<img", "src="):
             self.assertNotIn(outside, page)
@@ -251,7 +269,7 @@ class RunTest(unittest.TestCase):
                     os.chmod(file.fileno(), 0o755)
                     file.write(text)
             point = Point("ping-pong", 1, 64)
-            given = SimpleNamespace(plan=Plan((point,), rounds, 0.1, 0, (0.1, 0.2)),
+            given = SimpleNamespace(plan=Plan((point,), rounds, 0.1, 0, 1, 0.1, (0.1, 0.2)),
                                     only=["epoll"], built=folder,
                                     load=os.path.join(folder, "load"))
             comparison = run.Comparison(given, 1024)

@@ -44,8 +44,8 @@ public:
     /// Takes a descriptor, of a pipe or a terminal, too. `path` is for error texts.
     explicit file(detail::unique_fd descriptor, std::string path = {});
 
-    /// Completes when the file is open; returns it. ENOENT, EACCES and others are thrown. A FIFO
-    /// is not waited for: to write to one that nobody reads is ENXIO.
+    /// Completes when the file is open; returns it. Throws file_error, for instance of ENOENT. A
+    /// FIFO is not waited for: to write to one that nobody reads is ENXIO.
     static detail::file_open_operation open(std::string path, open_flags flags = open_flags::read,
                                        file_permissions permissions = {});
 
@@ -55,7 +55,7 @@ public:
     detail::file_read_operation read(std::span<std::byte> buffer) noexcept {
         return detail::file_read_operation(*state_, buffer, detail::at_position);
     }
-    /// The same from `offset` on, pread(2): the position stays.
+    /// As read(), from `offset` on, pread(2): the position stays.
     detail::file_read_operation read_at(std::uint64_t offset,
                                         std::span<std::byte> buffer) noexcept {
         return detail::file_read_operation(*state_, buffer, offset);
@@ -67,17 +67,17 @@ public:
     detail::file_write_operation write(const_buffer data) noexcept {
         return detail::file_write_operation(*state_, data, detail::at_position);
     }
-    /// The same from `offset` on, pwrite(2). In a file that appends, still at its end.
+    /// As write(), from `offset` on, pwrite(2). In a file that appends, still at its end.
     detail::file_write_operation write_at(std::uint64_t offset, const_buffer data) noexcept {
         return detail::file_write_operation(*state_, data, offset);
     }
 
-    /// Completes when all that was written is on the disk, fsync(2). A failure is told once, and
-    /// what was written before it may be lost.
+    /// Completes when all that was written is on the disk, fsync(2). Throws file_error: a failure
+    /// is told once, and what was written before it may be lost.
     detail::file_sync_operation sync() noexcept {
         return detail::file_sync_operation(*state_, false);
     }
-    /// The same without what is not needed to read it again, fdatasync(2).
+    /// As sync(), without what is not needed to read it again, fdatasync(2).
     detail::file_sync_operation sync_data() noexcept {
         return detail::file_sync_operation(*state_, true);
     }

@@ -60,10 +60,10 @@ public:
         return detail::receive_from_operation<Address>(*state_, buffer);
     }
 
-    /// The same on lease: returns the datagram in a buffer of the scheduler's, cut if it is longer
-    /// than one (buffer_pool_options; 16 KiB, less 16 bytes and the sender's name). The first call
-    /// arms a receive that stays armed, also over a cancellation; what comes meanwhile is there
-    /// for the next receive of either kind.
+    /// Completes when a datagram is there; returns it on lease, in a buffer of the scheduler's, cut
+    /// if it is longer than one (buffer_pool_options; 16 KiB, less 16 bytes and the sender's name).
+    /// The first call arms a receive that stays armed, also over a cancellation, which throws; what
+    /// comes meanwhile is there for the next receive of either kind.
     detail::receive_datagram_operation<Address> recv_from() noexcept {
         return detail::receive_datagram_operation<Address>(*state_, "recv_from");
     }
@@ -73,7 +73,8 @@ public:
     detail::receive_datagram_operation<Address> recv() noexcept {
         return detail::receive_datagram_operation<Address>(*state_, "recv");
     }
-    /// Returns the count of bytes; what does not fit is lost, and only recv_from() tells.
+    /// As recv_from(buffer), for a connected socket. Returns the count of bytes, 0 for an empty
+    /// datagram; what does not fit is lost, and only recv_from() tells.
     detail::receive_count_operation<Address> recv(std::span<std::byte> buffer) noexcept {
         return detail::receive_count_operation<Address>(*state_, buffer);
     }
@@ -86,17 +87,18 @@ public:
                                                                     const Address& to) noexcept {
         return {*state_, data, to};
     }
-    /// Several buffers as one datagram; those past 1023 are copied, as the kernel takes no more.
+    /// As send_to(const_buffer), for several buffers as one datagram; those past 1023 are copied,
+    /// as the kernel takes no more. The list need not live on.
     detail::send_to_operation<Address, detail::send_gathered> send_to(
         std::span<const const_buffer> buffers, const Address& to) {
         return {*state_, buffers, to};
     }
-    /// The same to the connected peer.
+    /// As send_to(const_buffer), to the connected peer.
     detail::send_connected_operation<Address, detail::send_single> send(
         const_buffer data) noexcept {
         return {*state_, data};
     }
-    /// Several buffers as one datagram to the connected peer.
+    /// As send_to(), for several buffers as one datagram to the connected peer.
     detail::send_connected_operation<Address, detail::send_gathered> send(
         std::span<const const_buffer> buffers) {
         return {*state_, buffers};
@@ -110,8 +112,8 @@ public:
         detail::unique_fd descriptor;
         std::vector<datagram_type> received;  ///< arrived and not yet received
     };
-    /// As close(), but the descriptor is returned, non-blocking, with what was not yet received:
-    /// the way to move a socket to another scheduler or library.
+    /// As close(), but returns the descriptor, non-blocking, with what was not yet received: the
+    /// way to move a socket to another scheduler or library.
     task<released> release() { return release_from(std::move(state_)); }
 
     /// From now on no more is received than has arrived: when all of that was delivered, every

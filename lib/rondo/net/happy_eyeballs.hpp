@@ -30,8 +30,8 @@ struct connect_options {
 /// endpoint only). Cancelled, it throws, unless there is a connection already.
 task<tcp_socket> tcp_connect(std::vector<endpoint> candidates, connect_options options = {});
 
-/// The same for what a user types: `example.com:80`, `localhost:http`, `[::1]:80`, see resolve().
-/// Throws what that throws, too.
+/// As tcp_connect(candidates), for what a user types: `example.com:80`, `localhost:http`,
+/// `[::1]:80`. Throws what resolve() throws, too.
 task<tcp_socket> tcp_connect(std::string host_port, connect_options options = {});
 
 /// The order in which tcp_connect() tries `candidates`: by turns of IPv6 and IPv4, beginning with

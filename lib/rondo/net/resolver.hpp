@@ -24,12 +24,12 @@ struct resolve_options {
 /// blocking() call: cancelled, it is abandoned. Addresses and localhost are known at once.
 task<std::vector<endpoint>> resolve(std::string host, std::string service,
                                     resolve_options options = {});
-/// The same for a port in host order.
+/// As resolve(host, service), for a port in host order.
 task<std::vector<endpoint>> resolve(std::string host, std::uint16_t port,
                                     resolve_options options = {});
 
-/// The same for what a user types: `example.com:80`, `localhost:http`, `[::1]:80`, and all that
-/// `parse_endpoints` reads.
+/// As resolve(host, service), for what a user types: `example.com:80`, `localhost:http`,
+/// `[::1]:80`, and all that `parse_endpoints` reads.
 task<std::vector<endpoint>> resolve(std::string host_port, resolve_options options = {});
 
 namespace detail {

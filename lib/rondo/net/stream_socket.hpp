@@ -78,15 +78,16 @@ public:
     detail::send_operation send(const_buffer data) noexcept {
         return detail::send_operation(*state_, data.data(), data.size());
     }
-    /// The same for a chunk: the usual way, a little shorter.
+    /// As send(const_buffer), for a chunk: the usual way, a little shorter.
     detail::send_operation send(const chunk& data) noexcept {
         return detail::send_operation(*state_, data.data(), data.size());
     }
-    /// Several buffers as if they were one.
+    /// As send(const_buffer), for several buffers as if they were one. The list must live until it
+    /// completes, too; transferred() counts over all of them.
     detail::gather_operation send(std::span<const const_buffer> buffers) noexcept {
         return detail::gather_operation(*state_, buffers);
     }
-    /// Several buffers without a list of them: `send(header, body)`.
+    /// As send(const_buffer), for several buffers without a list of them: `send(header, body)`.
     template <std::convertible_to<const_buffer>... More>
     detail::gather_list_operation<2 + sizeof...(More)> send(const_buffer first,
                                                             const_buffer second,
@@ -96,7 +97,8 @@ public:
         return detail::gather_list_operation<2 + sizeof...(More)>(*state_, list);
     }
 
-    /// Completes when the kernel has taken at least one byte; returns how many. As send() else.
+    /// Completes when the kernel has taken at least one byte; returns how many. `data` must live
+    /// until then. Counts as a send. Cancelled, it throws, unless bytes were taken.
     detail::send_some_operation send_some(const_buffer data) noexcept {
         return detail::send_some_operation(*state_, data);
     }

@@ -97,7 +97,8 @@ public:
     endpoint local_endpoint() const;
 };
 
-/// Opens a connection to `remote`. Throws socket_error. By name: net/happy_eyeballs.hpp.
+/// Opens a connection to `remote`; returns it. Throws socket_error, or operation_canceled; nothing
+/// is left open then. By name: net/happy_eyeballs.hpp.
 task<tcp_socket> tcp_connect(endpoint remote);
 
 }  // namespace rondo::inline v0

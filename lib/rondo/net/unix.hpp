@@ -63,7 +63,7 @@ public:
                                                         const_buffer data) {
         return detail::send_descriptors_operation(*state_, descriptors, data);
     }
-    /// The same with one.
+    /// As send_descriptors(), with one.
     detail::send_descriptors_operation send_descriptor(int descriptor, const_buffer data) {
         return detail::send_descriptors_operation(*state_, std::span(&descriptor, 1), data);
     }
@@ -134,8 +134,8 @@ private:
     detail::socket_file file_;
 };
 
-/// Opens a connection to `remote`. While the server's backlog is full it waits, trying now and
-/// then. Throws socket_error.
+/// Opens a connection to `remote`; returns it. While the server's backlog is full it waits, trying
+/// now and then. Throws socket_error, or operation_canceled; nothing is left open then.
 task<unix_socket> unix_connect(unix_address remote);
 
 }  // namespace rondo::inline v0

@@ -59,22 +59,22 @@ public:
 
     /// As send(): completes when the kernel has taken `data`, and with it references to what
     /// `descriptors` stand for: these may be closed then. Both must live until then. 1 to 253
-    /// descriptors, or it throws EINVAL. All or nothing.
+    /// descriptors, or it throws EINVAL. All or nothing: cancelled, it throws and has sent nothing.
     detail::send_datagram_descriptors send_descriptors(std::span<const int> descriptors,
                                                        const_buffer data) {
         return {*state_, descriptors, data};
     }
-    /// The same with one.
+    /// As send_descriptors(), with one.
     detail::send_datagram_descriptors send_descriptor(int descriptor, const_buffer data) {
         return {*state_, std::span(&descriptor, 1), data};
     }
-    /// The same to an address of its own, as send_to().
+    /// As send_descriptors(), to an address of its own.
     detail::send_datagram_descriptors send_descriptors_to(std::span<const int> descriptors,
                                                           const_buffer data,
                                                           const unix_address& to) {
         return {*state_, descriptors, data, &to};
     }
-    /// The same with one.
+    /// As send_descriptors(), with one, to an address of its own.
     detail::send_datagram_descriptors send_descriptor_to(int descriptor, const_buffer data,
                                                          const unix_address& to) {
         return {*state_, std::span(&descriptor, 1), data, &to};
@@ -92,12 +92,12 @@ public:
         return {*state_, buffer, most};
     }
 
-    /// As the base does; removes the socket's file.
+    /// As datagram_socket::close(); removes the socket's file at once.
     task<> close() {
         file_.remove();
         return datagram_socket::close();
     }
-    /// As the base does; leaves the socket's file.
+    /// As datagram_socket::release(); leaves the socket's file.
     task<released> release() {
         file_.disown();
         return datagram_socket::release();

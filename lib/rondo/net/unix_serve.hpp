@@ -49,7 +49,7 @@ private:
 
 }  // namespace detail
 
-/// tcp_serve() on a Unix socket: listens on `where`, a unix_address or its text, or an open
+/// As tcp_serve(), on a Unix socket: listens on `where`, a unix_address or its text, or an open
 /// unix_listener, and runs `handler(unix_socket)` for every connection. Two things differ. Once a
 /// graceful stop has begun, what a client still sends fails there (EPIPE), since on a Unix socket
 /// shutdown(SHUT_RD) is felt by the peer. What it had sent before is served. And on several threads

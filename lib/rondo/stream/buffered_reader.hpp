@@ -143,36 +143,42 @@ public:
 
     /// Completes when a line is there; returns it without its end, LF or CR LF, as a
     /// std::optional<std::string_view>: none at the end of the stream. A last line without an end
-    /// is a line too.
+    /// is a line too. Throws limit_exceeded, or as the stream does, and has taken nothing then.
     auto read_line() noexcept { return read_record(detail::line_record()); }
 
     /// Completes when `delimiter` is there, of at least one byte, which must live until then;
     /// returns everything up to its end, delimiter included, as a
-    /// std::optional<std::string_view>: none where the stream ends before a first byte.
+    /// std::optional<std::string_view>: none where the stream ends before a first byte. Throws
+    /// unexpected_end, limit_exceeded, or as the stream does, and has taken nothing then.
     auto read_until(std::string_view delimiter) noexcept {
         return read_record(delimited(delimiter));
     }
 
     /// Completes when `size` bytes are there, at most the limit; returns them as a received_view.
+    /// Throws unexpected_end, limit_exceeded, or as the stream does, and has taken nothing then.
     auto read_exactly(std::size_t size) noexcept {
         return read_record(detail::sized_record(size));
     }
 
     /// Completes when `buffer` is full, which may be longer than the limit and must live until
-    /// then. Cut short it leaves rubbish in `buffer`: the bytes are buffered again.
+    /// then. Throws unexpected_end, or as the stream does. Cut short it leaves rubbish in `buffer`:
+    /// the bytes are buffered again.
     auto read_exactly(std::span<std::byte> buffer) noexcept {
         return read_by(detail::fill_request(buffer));
     }
 
     /// Completes when `size` bytes are there, at most the limit, or the stream has ended; returns
-    /// them as a received_view, fewer at the end. They stay unread.
+    /// them as a received_view, fewer at the end. They stay unread. Throws limit_exceeded, or as
+    /// the stream does.
     auto peek(std::size_t size) noexcept { return read_record(detail::peeked_record(size)); }
 
     /// Completes when there is anything; returns all that is there as a received_view, false at the
-    /// end of the stream. So a reader is a lease_stream itself, one that has looked ahead.
+    /// end of the stream. Throws as the stream does, and has taken nothing then. So a reader is a
+    /// lease_stream itself, one that has looked ahead.
     auto recv() noexcept { return read_record(detail::any_record()); }
 
-    /// The same into `buffer`; returns the count, 0 at the end of the stream.
+    /// As recv(), but copies what is there into `buffer`, which must live until it completes;
+    /// returns the count, 0 at the end of the stream.
     auto recv(std::span<std::byte> buffer) noexcept {
         return read_by(detail::some_request(buffer));
     }
@@ -203,7 +209,7 @@ public:
         window_.consume(end);
         co_return true;
     }
-    /// skip_until() the end of a line.
+    /// As skip_until(), to the end of a line.
     auto skip_line() { return skip_until("\n"); }
 
     /// What has come and is unread; does not wait. consume() makes the first `size` bytes of it

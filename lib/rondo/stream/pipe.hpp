@@ -159,11 +159,12 @@ public:
     /// full. Throws stream_error, std::errc::broken_pipe, where nobody will receive it. Cut short
     /// by that or a cancellation, the error tells transferred(): so much is in the pipe.
     detail::pipe_send send(const_buffer data) noexcept { return {*out_, data}; }
-    /// Several buffers as if they were one; the list must live until then, too.
+    /// As send(const_buffer), for several buffers as if they were one; the list must live until it
+    /// completes, too.
     detail::pipe_send send(std::span<const const_buffer> buffers) noexcept {
         return {*out_, buffers};
     }
-    /// Several buffers without a list of them: `send(header, body)`.
+    /// As send(const_buffer), for several buffers without a list of them: `send(header, body)`.
     template <std::convertible_to<const_buffer>... More>
     detail::pipe_send_list<2 + sizeof...(More)> send(const_buffer first, const_buffer second,
                                                      const More&... more) noexcept {

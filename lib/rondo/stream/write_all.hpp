@@ -44,7 +44,7 @@ task<> write_list(To& to, std::array<const_buffer, N> buffers) {
 
 }  // namespace detail
 
-/// The same for buffers by name: `co_await write_all(peer, head, "\r\n", body);`.
+/// As write_all(to, list), for buffers by name: `co_await write_all(peer, head, "\r\n", body);`.
 template <writable_stream To, std::convertible_to<const_buffer>... Buffers>
 task<> write_all(To& to, const Buffers&... buffers) {
     return detail::write_list(to, std::array<const_buffer, sizeof...(Buffers)>{buffers...});

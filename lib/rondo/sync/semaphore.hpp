@@ -106,7 +106,7 @@ public:
         return detail::semaphore_acquire_operation(*this, count);
     }
 
-    /// The same, and returns an object that gives them back when it is destroyed.
+    /// As acquire(), but returns an object that gives them back when it is destroyed.
     detail::semaphore_hold_operation hold(std::size_t count = 1) noexcept {
         return detail::semaphore_hold_operation(*this, count);
     }

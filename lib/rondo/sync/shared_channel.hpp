@@ -42,7 +42,7 @@ public:
     detail::channel_send_operation<T, side> send(T&& value) const noexcept {
         return detail::channel_send_operation<T, side>(*state_, value);
     }
-    /// The same with a copy, made at once.
+    /// As send(T&&), with a copy that is made at once: `value` need not live on.
     detail::channel_send_copy_operation<T, side> send(const T& value) const
         requires std::copy_constructible<T>
     {

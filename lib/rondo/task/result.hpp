@@ -110,7 +110,8 @@ std::error_code error_of(const std::exception_ptr& failure);
 }  // namespace detail
 
 /// A single operation's outcome as a value: `auto n = co_await as_result(peer.recv(buffer));`.
-/// No exception is thrown on the way. The operation lives until the end of the full expression.
+/// Completes when the operation does; no exception is thrown on the way, of a cancellation neither.
+/// The operation lives until the end of the full expression.
 template <detail::fallible_operation A>
 detail::result_awaiter<A> as_result(A&& operation) noexcept
     requires std::is_rvalue_reference_v<A&&>
@@ -118,8 +119,8 @@ detail::result_awaiter<A> as_result(A&& operation) noexcept
     return detail::result_awaiter<A>(operation);
 }
 
-/// The same around compound work: a std::system_error thrown inside is caught here and becomes the
-/// error; value() throws it as it was. Any other exception passes.
+/// Completes when compound work does: a std::system_error thrown inside is caught here and becomes
+/// the error, a cancellation's, too; value() throws it as it was. Any other exception passes.
 template <awaitable A>
     requires(!detail::fallible_operation<A>)
 task<result<await_result_t<A>>> as_result(A&& operation) {

@@ -88,7 +88,7 @@ detail::sleep_operation sleep_for(std::chrono::duration<Rep, Period> duration) n
     return detail::sleep_operation(clock_duration(duration));
 }
 
-/// Lets every task that is ready now run first. Throws operation_canceled.
+/// Completes when every task that is ready now has run. Throws operation_canceled.
 inline detail::yield_operation yield() noexcept { return {}; }
 
 }  // namespace rondo::inline v0

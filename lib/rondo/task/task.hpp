@@ -208,12 +208,13 @@ public:
         return detail::task_awaiter<T>(handle_);
     }
 
-    /// For owners of tasks: `auto failure = co_await t.settle();` then take(). It runs in the
-    /// awaiting task's context.
+    /// For owners of tasks: `auto failure = co_await t.settle();` then take(). Completes when the
+    /// task has ended; returns what it threw, or null, and throws nothing. It runs in the awaiting
+    /// task's context.
     detail::settle_here_awaiter<T> settle() noexcept {
         return detail::settle_here_awaiter<T>(handle_);
     }
-    /// The same in the context given.
+    /// As settle(), in the context given.
     detail::settle_awaiter<T> settle(context& where) noexcept {
         return detail::settle_awaiter<T>(handle_, where);
     }

@@ -73,7 +73,7 @@ task<await_result_t<A>> with_deadline(clock::time_point deadline, A&& operation)
     co_return inner.take();
 }
 
-/// with_deadline() at `duration` from this turn's time.
+/// As with_deadline(), at `duration` from this turn's time.
 template <typename Rep, typename Period, awaitable A>
 task<await_result_t<A>> with_timeout(std::chrono::duration<Rep, Period> duration, A&& operation) {
     context& here = co_await this_context();

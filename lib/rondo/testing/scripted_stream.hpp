@@ -94,16 +94,17 @@ public:
     // --- the stream ---
 
     /// Completes when the script has something to deliver; returns the count, 0 at the end. A
-    /// scripted failure is a stream_error. `buffer` must live until then.
+    /// scripted failure is thrown as a stream_error. `buffer` must live until then.
     scripted_receive_bytes recv(std::span<std::byte> buffer) noexcept;
-    /// The same on lease: a whole answer, or the rest of it.
+    /// As recv(buffer), on lease: returns a whole answer, or the rest of it; false at the end.
     scripted_receive_lease recv() noexcept;
 
     /// Completes when all of `data`, which must live until then, is found to be expected, or a
-    /// step says otherwise. A scripted failure is a stream_error, which tells transferred(), as
-    /// does operation_canceled.
+    /// step says otherwise. A scripted failure is thrown as a stream_error, which tells
+    /// transferred(), as does operation_canceled.
     scripted_send send(const_buffer data) noexcept;
-    /// Several buffers as if they were one; the list must live until then, too.
+    /// As send(const_buffer), for several buffers as if they were one; the list must live until it
+    /// completes, too.
     scripted_send send(std::span<const const_buffer> buffers) noexcept;
 
     /// Ending the sending side is what expect_end() waits for; ending the receiving side lets every

@@ -8,7 +8,7 @@
 
 namespace rondo::inline v0::testing {
 
-/// run() in virtual time: the clock of the loop stands still while any task can go on or the
+/// As run(), in virtual time: the clock of the loop stands still while any task can go on or the
 /// engine has something to deliver, and then leaps to the next deadline. Sleeps and time-outs end
 /// in the order of their deadlines, an hour takes no time, and nothing depends on how fast the
 /// machine is. What happens outside of this thread (another process, a helper thread, a network) is

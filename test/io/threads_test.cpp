@@ -4,6 +4,7 @@
 #include <rondo/io/signal.hpp>
 #include <rondo/net/serve.hpp>
 #include <rondo/net/tcp.hpp>
+#include <rondo/net/unix.hpp>
 #include <rondo/sync/shared_channel.hpp>
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/sleep.hpp>
@@ -73,6 +74,30 @@ task<scheduler*> other_scheduler() {
 }
 
 }  // namespace
+
+// --- memory ----------------------------------------------------------------------------------------
+
+// ThreadSanitizer knows of send(2) and recv(2), and is told of the ring's.
+TEST_CASE("what was written before a send is seen after its recv on another thread",
+          "[run][threads]") {
+    auto ends = unix_socket::pair();
+    int written = 0;
+    int seen = 0;
+    std::thread reader([&] {
+        rondo::run(test::options(), [&]() -> task<> {
+            const auto data = co_await ends.second.recv();
+            if (data) seen = written;
+            co_await ends.second.close();
+        });
+    });
+    rondo::run(test::options(), [&]() -> task<> {
+        written = 1;
+        co_await ends.first.send("x");
+        co_await ends.first.close();
+    });
+    reader.join();
+    CHECK(seen == 1);
+}
 
 // --- run -----------------------------------------------------------------------------------------
 

@@ -52,15 +52,20 @@ const char* remedy_for(int error) noexcept {
             return " (all descriptors of this machine are in use: raise sysctl fs.file-max)";
         case ENOMEM:
             return " (the kernel is out of memory: free some, or see the limit of the container)";
-        default: return " (unexpected; see epoll_create1(2))";
+        case EPERM:
+        case EACCES:
+        case ENOSYS:
+            return " (a seccomp filter forbids it: allow epoll_create1, epoll_ctl, epoll_wait, "
+                   "epoll_pwait and epoll_pwait2)";
+        default: return " (unexpected; see epoll(7))";
     }
 }
 
 /// std::system_error whose text ends with the remedy: "CALL: MESSAGE (REMEDY)".
 class setup_error final : public std::system_error {
 public:
-    explicit setup_error(int error)
-        : std::system_error(error, std::system_category(), "epoll_create1"),
+    setup_error(int error, const char* call)
+        : std::system_error(error, std::system_category(), call),
           text_(std::string(std::system_error::what()) + remedy_for(error)) {}
 
     const char* what() const noexcept override { return text_.what(); }
@@ -69,10 +74,20 @@ private:
     std::runtime_error text_;  // a string that copies without an exception
 };
 
-int create_epoll() {
-    const int number = ::epoll_create1(EPOLL_CLOEXEC);
-    if (number < 0) throw setup_error(errno);
-    return number;
+/// Tries the other calls, too: what a filter forbids is said here, and not by a request that waits
+/// for ever.
+detail::unique_fd create_epoll() {
+    detail::unique_fd made(::epoll_create1(EPOLL_CLOEXEC));
+    if (!made) throw setup_error(errno, "epoll_create1");
+    ::epoll_event event{};
+    // No set can hold itself: EINVAL is what a kernel says who lets us ask.
+    if (::epoll_ctl(made.get(), EPOLL_CTL_DEL, made.get(), &event) < 0 && errno != EINVAL) {
+        throw setup_error(errno, "epoll_ctl");
+    }
+    if (::epoll_wait(made.get(), &event, 1, 0) < 0 && errno != EINTR) {
+        throw setup_error(errno, "epoll_wait");
+    }
+    return made;
 }
 
 }  // namespace

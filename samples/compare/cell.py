@@ -25,7 +25,14 @@ class Cell:
     def rows(self, kind):
         if kind in figures.LATENCIES:
             return self.opened
+        if kind is figures.SWITCHES and self.counts_ended_threads():
+            return self.counted
         return self.counted if kind is figures.CALLS else self.closed
+
+    def counts_ended_threads(self):
+        """/proc knows the switches of the threads that live: where they end with their
+        connections, those of the counted run are the ones to show, or none."""
+        return self.point.profile == "short"
 
     def figure(self, kind):
         return figures.summarise(row.get(kind.column) for row in self.rows(kind)

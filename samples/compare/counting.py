@@ -1,8 +1,10 @@
-"""System calls of a server for each message: by a counter of the kernel, or by strace.
+"""System calls of a server for each message: by a counter of the kernel, or by strace. With the
+former its context switches, too, of those threads as well that have ended meanwhile.
 
 Both count all threads of the server and nothing else. What it costs to accept and to close
 is in both of two runs of different length, and cancels out in their difference.
 """
+import contextlib
 import ctypes
 import os
 import platform
@@ -17,25 +19,33 @@ from server import LIBC, Server
 TRACEPOINT = "events/raw_syscalls/sys_enter/id"
 TRACING = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
-PERF_TYPE_TRACEPOINT = 2
+PERF_TYPE_SOFTWARE, PERF_TYPE_TRACEPOINT = 1, 2
+PERF_COUNT_SW_CONTEXT_SWITCHES = 3
 ATTRIBUTE_SIZE = 128
 INHERIT = 1 << 1
 PERF_FLAG_FD_CLOEXEC = 8
 
 
-def open_counter(thread):
-    """A descriptor that counts entries into the kernel, of a thread and those it will start."""
+def system_calls():
+    """The event of an entry into the kernel: its type and its number."""
     for folder in TRACING:
         try:
             with open(os.path.join(folder, TRACEPOINT)) as file:
-                tracepoint = int(file.read())
-            break
+                return PERF_TYPE_TRACEPOINT, int(file.read())
         except OSError:
             continue
-    else:
-        raise OSError("no tracepoint")
+    raise OSError("no tracepoint")
+
+
+def context_switches():
+    return PERF_TYPE_SOFTWARE, PERF_COUNT_SW_CONTEXT_SWITCHES
+
+
+def open_counter(event, thread):
+    """A descriptor that counts such events of a thread and of those it will start."""
+    kind, number = event
     attribute = bytearray(ATTRIBUTE_SIZE)
-    struct.pack_into("=IIQ", attribute, 0, PERF_TYPE_TRACEPOINT, ATTRIBUTE_SIZE, tracepoint)
+    struct.pack_into("=IIQ", attribute, 0, kind, ATTRIBUTE_SIZE, number)
     struct.pack_into("=Q", attribute, 40, INHERIT)
     opened = LIBC.syscall(PERF_EVENT_OPEN[platform.machine()],
                           (ctypes.c_char * ATTRIBUTE_SIZE).from_buffer(attribute),
@@ -47,7 +57,8 @@ def open_counter(thread):
 
 def kernel_counts():
     try:
-        os.close(open_counter(0))
+        for event in (system_calls(), context_switches()):
+            os.close(open_counter(event, 0))
         return True
     except (OSError, KeyError):
         return False
@@ -61,17 +72,19 @@ def how():
 
 
 def by_kernel(variant, built, core, run):
-    """Entries into the kernel while run(server) runs, and what that returns."""
-    with Server(variant, built, core) as server:
-        threads = os.listdir(f"/proc/{server.process.pid}/task")
-        counters = [open_counter(int(thread)) for thread in threads]
-        try:
-            messages = run(server)
-            # With inherited threads that have ended.
-            return sum(struct.unpack("=Q", os.read(each, 8))[0] for each in counters), messages
-        finally:
-            for each in counters:
-                os.close(each)
+    """Entries into the kernel and context switches while run(server) runs, and what that returns."""
+    events = (system_calls(), context_switches())
+    with Server(variant, built, core) as server, contextlib.ExitStack() as opened:
+        counters = []
+        for event in events:
+            counters.append([])
+            for thread in os.listdir(f"/proc/{server.process.pid}/task"):
+                counters[-1].append(open_counter(event, int(thread)))
+                opened.callback(os.close, counters[-1][-1])
+        messages = run(server)
+        # With inherited threads that have ended.
+        return (*(sum(struct.unpack("=Q", os.read(each, 8))[0] for each in kind)
+                  for kind in counters), messages)
 
 
 def by_strace(variant, built, core, run):
@@ -86,21 +99,25 @@ def by_strace(variant, built, core, run):
             with open(table) as file:
                 found = re.search(r"^\s*(\d+)\s+total", file.read(), re.MULTILINE)
             if found:
-                return int(found[1]), messages
+                return int(found[1]), None, messages
             time.sleep(0.02)
     raise OSError("strace wrote no count")
 
 
 def per_message(little, much):
-    """From (calls, messages) of a short run and of a longer one; None where they tell nothing."""
-    (calls, messages), (more_calls, more_messages) = little, much
-    if more_messages <= messages or more_calls < calls:
+    """From (events, messages) of a short run and of a longer one; None where they tell nothing."""
+    (events, messages), (more_events, more_messages) = little, much
+    if None in (events, more_events) or more_messages <= messages or more_events < events:
         return None
-    return (more_calls - calls) / (more_messages - messages)
+    return (more_events - events) / (more_messages - messages)
 
 
 def count(method, variant, built, core, run, lengths):
-    """System calls a message; run(server, seconds) returns how many messages there were."""
+    """The figures of a message as a row; run(server, seconds) returns how many messages there
+    were."""
     counted = by_kernel if method == "perf" else by_strace
-    return per_message(*(counted(variant, built, core, lambda server: run(server, seconds))
-                         for seconds in lengths))
+    runs = [counted(variant, built, core, lambda server: run(server, seconds))
+            for seconds in lengths]
+    calls, switches = (per_message(*((each[index], each[-1]) for each in runs))
+                       for index in (0, 1))
+    return {"calls_per_message": calls, "switches_per_message": switches}

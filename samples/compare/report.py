@@ -42,7 +42,8 @@ were due meanwhile. A percentile is shown where ten messages of a round and more
 p99.9 these are few: where the ranges overlap, it ranks nobody.</li>
 <li><b>CPU</b>: processor time of the server's process for each message of the closed loop.</li>
 <li><b>calls/msg</b>: system calls of the server, counted in runs of their own.</li>
-<li><b>switches/msg</b>: its context switches, voluntary and not.</li>
+<li><b>switches/msg</b>: its context switches, voluntary and not. In <i>short</i> counted as the
+calls are, since a server may end a thread with each connection; empty where that cannot be.</li>
 <li><b>B/idle conn.</b>: what the server's memory grew by, for each connection that has echoed
 once and waits. The kernel's memory for sockets is not in it.</li>
 <li class="limited"><b>(!)</b>, hollow in the pictures: the load generator used its core fully and

@@ -156,17 +156,15 @@ class Comparison:
                                       seconds, 0)
             return report["messages"]
         try:
-            calls = counting.count(self.counting, cell.variant, self.given.built,
-                                   self.server_core, messages, self.plan.counted)
+            row = counting.count(self.counting, cell.variant, self.given.built,
+                                 self.server_core, messages, self.plan.counted)
         except (LoadFailed, ServerFailed, OSError) as failure:
             # The other figures stand: they are from other processes.
             print(f"\ncompare: system calls of {cell.variant.title} at {cell.point.name}: "
                   f"{failure}", file=sys.stderr)
             return
-        if calls is not None:
-            row = {"calls_per_message": calls}
-            cell.counted.append(row)
-            writer.round(cell, "counted", 1, row)
+        cell.counted.append(row)
+        writer.round(cell, "counted", 1, row)
 
     def say_progress(self, text):
         """On a terminal, in place; elsewhere the table, as it grows, is progress enough."""

@@ -7,6 +7,8 @@ KINDS = (figures.RATE, figures.P50, figures.P99, figures.P99_9, figures.CPU, fig
          figures.SWITCHES, figures.MEMORY)
 LIMIT_MARK = " (!)"
 LATE_MARK = " (late)"
+SWITCHES_NOTE = ("no switches: where threads end with their connections, only a counter of the "
+                 "kernel has theirs")
 LATE_NOTE = "(late) not all of the offered rate was reached, so these tell how long it went on"
 LIMIT_NOTE = "(!) at a rate: the load generator was the limit, not the server: it could do more"
 LATENCY_LIMIT_NOTE = (f"(!) at a latency: the load generator used more than {figures.QUIET_LOAD:.0%} "
@@ -32,6 +34,9 @@ def notes(cells):
         yield LATENCY_LIMIT_NOTE
     if any(cell.late() for cell in cells):
         yield LATE_NOTE
+    if any(cell.counts_ended_threads() and not cell.problem and not cell.figure(figures.SWITCHES)
+           for cell in cells):
+        yield SWITCHES_NOTE
 
 
 def row(cell):

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Checks what samples/compare makes of its rounds: medians, marks, cells, CSV, lines of code; and
 what it says of servers that fail, by servers and a load that do."""
+import contextlib
 import io
 import os
 import sys
 import tempfile
+import threading
+import time
 import unittest
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
@@ -249,6 +252,33 @@ class CountingTest(unittest.TestCase):
     def test_what_both_runs_have_cancels_out(self):
         self.assertEqual(counting.per_message((150, 10), (350, 110)), 2)
         self.assertIsNone(counting.per_message((150, 10), (350, 10)))
+        self.assertIsNone(counting.per_message((None, 10), (None, 20)))
+
+    def test_switches_of_short_connections_are_those_of_the_counter(self):
+        short = cell("threads", point=Point("short", 16, 64))
+        for row in short.closed:
+            row["switches_per_message"] = 0.1
+        self.assertIsNone(short.figure(figures.SWITCHES))
+        self.assertIn(table.SWITCHES_NOTE, table.notes([short]))
+        short.counted = [{"calls_per_message": 5.0, "switches_per_message": 3.0}]
+        self.assertEqual(short.figure(figures.SWITCHES).median, 3)
+        self.assertNotIn(table.SWITCHES_NOTE, table.notes([short]))
+
+    @unittest.skipUnless(counting.kernel_counts(), "perf_event_open is not permitted here")
+    def test_what_threads_did_that_have_ended_is_counted(self):
+        with contextlib.ExitStack() as opened:
+            counters = []
+            for event in (counting.system_calls(), counting.context_switches()):
+                counters.append(counting.open_counter(event, 0))
+                opened.callback(os.close, counters[-1])
+            for _ in range(20):
+                thread = threading.Thread(target=time.sleep, args=(0.001,))
+                thread.start()
+                thread.join()
+            calls, switches = (int.from_bytes(os.read(each, 8), sys.byteorder)
+                               for each in counters)
+        self.assertGreaterEqual(calls, 20)
+        self.assertGreaterEqual(switches, 20)
 
 
 SERVER = """#!/bin/sh

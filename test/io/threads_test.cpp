@@ -75,7 +75,7 @@ task<scheduler*> other_scheduler() {
 
 }  // namespace
 
-// --- memory ----------------------------------------------------------------------------------------
+// --- memory --------------------------------------------------------------------------------------
 
 // ThreadSanitizer knows of send(2) and recv(2), and is told of the ring's.
 TEST_CASE("what was written before a send is seen after its recv on another thread",

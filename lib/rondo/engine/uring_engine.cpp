@@ -44,8 +44,8 @@ std::uint64_t name_this_thread() {
 
 // ThreadSanitizer does not see what a ring does. That its memory is unmapped: it takes a later ring
 // of another thread at the same address for the same memory. And that what is received comes after
-// what was sent, as it knows of recv(2): as there, all of them have one order. In a build without it
-// these are nothing.
+// what was sent, as it knows of recv(2): as there, all of them have one order. In a build without
+// it these are nothing.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define RONDO_THREAD_SANITIZER

@@ -58,5 +58,9 @@ class Cell:
         return any(row["rate"] is not None and row["rate"] < KEPT * row["offered_rate"]
                    for row in self.opened if row.get("offered_rate"))
 
+    def is_complete(self):
+        """Whether all rounds that its point asks for have been there."""
+        return bool(self.closed) and (bool(self.opened) or not self.point.open_loop)
+
     def offered(self):
         return self.opened[0]["offered_rate"] if self.opened else None

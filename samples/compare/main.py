@@ -6,8 +6,8 @@ Asio, where it is installed, on epoll and on io_uring. `./samples/run compare` b
 and runs it.
 
 Writes rounds.csv, machine.json, pictures and report.html, which needs nothing beside it. Exit code
-0: done, also where a variant cannot do a point; 1: a server or the load failed; 2: wrong
-arguments; 130: ended by Ctrl-C, with what there was until then.
+0: done, also where a variant cannot do a point (not with --strict); 1: a server or the load failed;
+2: wrong arguments; 130: ended by Ctrl-C, with what there was until then.
 """
 import argparse
 import json
@@ -40,6 +40,8 @@ def parse():
     parser.add_argument("--profile", metavar="NAME", help="the points of one profile alone: "
                         "ping-pong, stream, idle, short, room")
     parser.add_argument("--rounds", type=int, help="of each variant at each point")
+    parser.add_argument("--strict", action="store_true", help="end with 1 also where a server that "
+                        "is there cannot do a point")
     parser.add_argument("--built", metavar="DIR", default=variants.BUILT,
                         help="the folder of the built samples (build/release/samples)")
     parser.add_argument("--load", metavar="PROGRAM", help="another load generator")
@@ -57,6 +59,9 @@ def check(parser, given):
     chosen = [point for point in plan.points if given.profile in (None, point.profile)]
     if not chosen:
         parser.error(f"no such profile: {given.profile}")
+    if not any(variant.program for point in chosen
+               for variant in variants.of_profile(point.profile, given.only)):
+        parser.error(f"{given.profile}: no chat server of this kind: {', '.join(given.only)}")
     for name in ("rounds", "points"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
             parser.error(f"--{name} is at least 1")
@@ -123,7 +128,7 @@ def main():
     print(f"\nmeasured for {facts['took']}; see {os.path.join(given.output, 'report.html')}")
     if ended:
         return 130
-    return 1 if comparison.failed() else 0
+    return 1 if comparison.failed() or given.strict and comparison.incomplete() else 0
 
 
 if __name__ == "__main__":

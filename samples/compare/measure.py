@@ -64,6 +64,8 @@ def row_of(report):
 
 def why_not(point, variant, built, descriptors):
     """Why the variant cannot do this point at all; None where it can be tried."""
+    if not variant.program:
+        return "no chat server of this kind"
     if not os.access(os.path.join(built, variant.program), os.X_OK):
         return f"not installed: {variant.package}" if variant.package else "not built"
     # Short connections wait in the backlog until their turn comes.

@@ -21,7 +21,7 @@ def lines_rows(results):
     shown = []
     for cells in results.values():
         for cell in cells:
-            if cell.variant not in shown:
+            if cell.variant.program and cell.variant not in shown:
                 shown.append(cell.variant)
     for variant in shown:
         own, shared = code_lines.count(variant)

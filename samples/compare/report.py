@@ -99,7 +99,7 @@ def lines_table(results):
     shown = []
     for cells in results.values():
         for cell in cells:
-            if cell.variant not in shown:
+            if cell.variant.program and cell.variant not in shown:
                 shown.append(cell.variant)
     out = ["<table><tr><th></th><th>own</th><th>shared</th><th>source</th></tr>"]
     for variant in shown:

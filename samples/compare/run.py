@@ -31,12 +31,16 @@ class Comparison:
     def failed(self):
         return any(cell.failed for cells in self.results.values() for cell in cells)
 
+    def incomplete(self):
+        """Whether a server that is there could not do a point, or has no figure for it."""
+        return any(cell.variant.program and (cell.problem or not cell.is_complete())
+                   for cells in self.results.values() for cell in cells)
+
     def run(self, writer):
         for point in self.plan.points:
-            chosen = variants.of_profile(point.profile, self.given.only)
-            if not chosen:
-                continue
-            cells = self.results[point] = [Cell(point, variant) for variant in chosen]
+            cells = self.results[point] = [
+                Cell(point, variant)
+                for variant in variants.of_profile(point.profile, self.given.only)]
             try:
                 self.run_point(point, cells, writer)
             finally:
@@ -124,7 +128,7 @@ class Comparison:
     @staticmethod
     def does_not_start(cell, why):
         """Where io_uring is forbidden or missing, that is a limit of the place."""
-        if FORBIDDEN.search(why):
+        if cell.variant.ring and FORBIDDEN.search(why):
             cell.cannot("does not start here: " + why)
         else:
             cell.fails("does not start: " + why)

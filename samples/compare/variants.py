@@ -18,6 +18,7 @@ class Variant(NamedTuple):
     most_connections: Optional[int] = None
     why_not_more: str = ""
     package: Optional[str] = None  # the package it needs to be built
+    ring: bool = False            # needs io_uring, which some places forbid
 
     def environment(self):
         """Only rondo's variants look at RONDO_ENGINE."""
@@ -45,27 +46,37 @@ ECHO = (
             **SELECT),
     Variant("poll", "poll", "blocking/echo_poll", "blocking/echo_poll.cpp", (NET,)),
     Variant("epoll", "epoll", "blocking/echo_epoll", "blocking/echo_epoll.cpp", (NET,)),
-    Variant("uring", "io_uring by hand", "blocking/echo_uring", "blocking/echo_uring.cpp", (NET,)),
+    Variant("uring", "io_uring by hand", "blocking/echo_uring", "blocking/echo_uring.cpp", (NET,),
+            ring=True),
     Variant("rondo-uring", "rondo on io_uring", "echo_server", "echo_server.cpp", COMMAND_LINE,
-            engine="uring"),
+            engine="uring", ring=True),
     Variant("rondo-epoll", "rondo on epoll", "echo_server", "echo_server.cpp", COMMAND_LINE,
             engine="epoll"),
     Variant("asio-epoll", "Asio on epoll", "compare_asio_epoll", "compare/asio_echo.cpp",
             package="libasio-dev"),
     Variant("asio-uring", "Asio on io_uring", "compare_asio_uring", "compare/asio_echo.cpp",
-            package="libasio-dev"),
+            package="libasio-dev", ring=True),
 )
 
 CHAT_ROOM = ("blocking/chat_room.hpp", NET)
-CHAT = (
+CHATS = (
     Variant("select", "select", "blocking/chat_select", "blocking/chat_select.cpp", CHAT_ROOM,
             **SELECT),
     Variant("epoll", "epoll", "blocking/chat_epoll", "blocking/chat_epoll.cpp", CHAT_ROOM),
     Variant("rondo-uring", "rondo on io_uring", "chat_server", "chat_server.cpp", COMMAND_LINE,
-            engine="uring"),
+            engine="uring", ring=True),
     Variant("rondo-epoll", "rondo on epoll", "chat_server", "chat_server.cpp", COMMAND_LINE,
             engine="epoll"),
 )
+
+
+def chat_or_none(echo):
+    """The chat server of that kind; where there is none, a variant without a program."""
+    return next((each for each in CHATS if each.name == echo.name),
+                Variant(echo.name, echo.title, program="", source=""))
+
+
+CHAT = tuple(chat_or_none(each) for each in ECHO)
 
 
 def names():

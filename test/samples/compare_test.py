@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 import unittest
+import unittest.mock
 from contextlib import redirect_stderr, redirect_stdout
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ sys.path.insert(0, os.path.join(ROOT, "samples", "compare"))
 import code_lines
 import counting
 import figures
+import main
 import measure
 import pictures
 import publish
@@ -93,11 +95,27 @@ class PointsTest(unittest.TestCase):
 
 class VariantsTest(unittest.TestCase):
     def test_every_variant_has_its_sources_and_a_colour(self):
-        for each in variants.ECHO + variants.CHAT:
+        for each in variants.ECHO + variants.CHATS:
             own, shared = code_lines.count(each)
             self.assertGreater(own, 10)
             self.assertEqual(shared > 0, bool(each.shared))
             self.assertIn(each.name, pictures.COLOURS)
+
+    def test_every_variant_has_a_row_in_the_room(self):
+        self.assertEqual([each.name for each in variants.of_profile("room")], variants.names())
+        (threads,) = variants.of_profile("room", ["threads"])
+        self.assertEqual(measure.why_not(Point("room", 10, 64), threads, "/", 20000),
+                         "no chat server of this kind")
+
+    def test_arguments_that_measure_nothing_are_wrong(self):
+        def code(*arguments):
+            with redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as ended:
+                with unittest.mock.patch.object(sys, "argv", ["compare", *arguments]):
+                    main.parse()
+            return ended.exception.code
+        for arguments in (("--profile", "room", "--only", "asio-epoll"), ("--only", "nothing"),
+                          ("--profile", "nothing"), ("--rounds", "0")):
+            self.assertEqual(code(*arguments, "--load", "/bin/true"), 2)
 
     def test_a_family_name_means_all_of_it(self):
         named = lambda *wanted: [each.name for each in variants.of_profile("ping-pong", wanted)]
@@ -291,16 +309,16 @@ WAITS = "exec sleep 30"
 class RunTest(unittest.TestCase):
     """A whole run with a server and a load that are shell scripts."""
 
-    def run_with(self, server, load, rounds=2):
+    def run_with(self, server, load, rounds=2, only="epoll"):
         with tempfile.TemporaryDirectory() as folder:
             os.mkdir(os.path.join(folder, "blocking"))
-            for name, text in (("blocking/echo_epoll", server), ("load", load)):
+            for name, text in ((variant(only).program, server), ("load", load)):
                 with open(os.path.join(folder, name), "w") as file:
                     os.chmod(file.fileno(), 0o755)
                     file.write(text)
             point = Point("ping-pong", 1, 64)
             given = SimpleNamespace(plan=Plan((point,), rounds, 0.1, 0, 1, 0.1, (0.1, 0.2)),
-                                    only=["epoll"], built=folder,
+                                    only=[only], built=folder,
                                     load=os.path.join(folder, "load"))
             comparison = run.Comparison(given, 1024)
             with rounds_csv.Writer(os.path.join(folder, "rounds.csv")) as writer:
@@ -316,6 +334,7 @@ class RunTest(unittest.TestCase):
         self.assertEqual([row["rate"] for row in made.closed], [100, 100])
         self.assertTrue(made.limited())
         self.assertFalse(comparison.failed())
+        self.assertFalse(comparison.incomplete())
 
     def test_a_server_that_dies_gives_a_cell_that_says_so(self):
         made, comparison = self.run_with(SERVER % "kill -SEGV $$",
@@ -336,9 +355,16 @@ class RunTest(unittest.TestCase):
 
     def test_where_io_uring_is_forbidden_a_server_cannot_start(self):
         server = "#!/bin/sh\necho 'io_uring_setup: Operation not permitted' >&2; exit 1\n"
-        made, comparison = self.run_with(server, "#!/bin/sh\nexit 1\n")
+        made, comparison = self.run_with(server, "#!/bin/sh\nexit 1\n", only="uring")
         self.assertIn("does not start here: io_uring_setup", made.problem)
         self.assertFalse(comparison.failed())
+        self.assertTrue(comparison.incomplete())
+
+    def test_what_needs_no_ring_and_is_not_permitted_to_start_fails(self):
+        server = "#!/bin/sh\necho 'bind: Permission denied' >&2; exit 1\n"
+        made, comparison = self.run_with(server, "#!/bin/sh\nexit 1\n")
+        self.assertIn("does not start: bind", made.problem)
+        self.assertTrue(comparison.failed())
 
     def test_a_server_without_its_line_fails(self):
         made, _ = self.run_with("#!/bin/sh\necho hello\n" + WAITS, "#!/bin/sh\nexit 1\n")

@@ -8,7 +8,8 @@ Each C++ block is a copy of what is compiled, and names it in the line above:
     <!-- code: samples/udp_client.cpp#requester::ask_at -->   where the name alone is not enough
     <!-- code: test/guide/handler_test.cpp#"a test case's sentence" -->
 
-The comment right above a definition belongs to it. --update writes the sources into the pages.
+The comment right above a definition belongs to it. --update writes the sources into the pages. Only
+what every build compiles is shown: library, samples and tests, fuzzers and benchmarks not.
 
 Blocks are `cpp`, `sh` and `text`. What a reader types is sh; run_blocks.py says which of it is run.
 Links between files of the tree, and to headings in them, are checked as well.
@@ -31,6 +32,18 @@ RUN = re.compile(r"<!-- run(?:: (?:background|fails))? -->")
 LANGUAGES = {"cpp", "sh", "text"}
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 ACCESS = {"public", "private", "protected"}
+
+
+# As CMakeLists.txt of lib, samples and test take them; a header of lib is compiled alone by a test.
+COMPILED = re.compile(
+    r"lib/rondo/.+\.[ch]pp|samples/(?:blocking/)?[^/]+\.cpp|samples/(?P<folder>[^/]+)/[^/]+\.cpp"
+    r"|test/(?!(?:bench|fuzz|hostile|install|soak|style)/).*_test\.cpp")
+
+
+def is_compiled(root, path):
+    taken = COMPILED.fullmatch(path)
+    folder = taken and taken["folder"]
+    return bool(taken) and (not folder or (root / "samples" / folder / f"{folder}.cpp").is_file())
 
 
 class Unknown(Exception):
@@ -120,8 +133,8 @@ def code(root, path, names):
     file = root / path
     if not file.is_file():
         raise Unknown(f"there is no {path}")
-    if file.suffix not in (".cpp", ".hpp"):
-        raise Unknown(f"{path} is no C++ source")
+    if not is_compiled(root, path):
+        raise Unknown(f"{path} is no C++ source that every build compiles")
     text = file.read_text()
     if names is None:
         return text

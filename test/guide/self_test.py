@@ -66,11 +66,20 @@ def findings(page, update=False, source=SOURCE):
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder).resolve()
         (root / "docs/guide").mkdir(parents=True)
-        (root / "a.cpp").write_text(source)
+        (root / "samples").mkdir()
+        (root / "samples/a.cpp").write_text(source)
         file = root / "docs/guide/page.md"
         file.write_text(page)
         found = [message for _, message in check.check_page(root, file, update)]
         return (found, file.read_text()) if update else found
+
+
+def is_compiled(path):
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        (root / "samples/load").mkdir(parents=True)
+        (root / "samples/load/load.cpp").write_text("")
+        return check.is_compiled(root, path)
 
 
 def cpp(mark, text):
@@ -79,24 +88,24 @@ def cpp(mark, text):
 
 class CheckTest(unittest.TestCase):
     def shown(self, names):
-        found, page = findings(cpp(f"a.cpp#{names}", "no\n"), update=True)
+        found, page = findings(cpp(f"samples/a.cpp#{names}", "no\n"), update=True)
         self.assertEqual(found, [])
         return page.split("```cpp\n")[1].split("```")[0]
 
     def test_a_copy_is_accepted_and_any_difference_found(self):
         twice = "template <typename T>\nint twice(T value) {\n    return 2 * value;\n}\n"
-        self.assertEqual(findings(cpp("a.cpp#twice", twice)), [])
+        self.assertEqual(findings(cpp("samples/a.cpp#twice", twice)), [])
         for other in (twice.replace("2", "3"), twice + "\n", twice[1:], ""):
-            self.assertEqual(len(findings(cpp("a.cpp#twice", other))), 1, other)
+            self.assertEqual(len(findings(cpp("samples/a.cpp#twice", other))), 1, other)
 
     def test_a_changed_source_is_found(self):
         twice = "template <typename T>\nint twice(T value) {\n    return 2 * value;\n}\n"
         changed = SOURCE.replace("2 * value", "value + value")
-        self.assertEqual(len(findings(cpp("a.cpp#twice", twice), source=changed)), 1)
+        self.assertEqual(len(findings(cpp("samples/a.cpp#twice", twice), source=changed)), 1)
 
     def test_the_whole_file(self):
-        self.assertEqual(findings(cpp("a.cpp", SOURCE)), [])
-        self.assertEqual(len(findings(cpp("a.cpp", SOURCE + "\n"))), 1)
+        self.assertEqual(findings(cpp("samples/a.cpp", SOURCE)), [])
+        self.assertEqual(len(findings(cpp("samples/a.cpp", SOURCE + "\n"))), 1)
 
     def test_what_a_name_stands_for(self):
         self.assertEqual(self.shown("client"),
@@ -112,12 +121,22 @@ class CheckTest(unittest.TestCase):
                          self.shown("client") + "\n" + count)
 
     def test_what_cannot_be_found_is_reported(self):
-        for mark in ("a.cpp#missing", "a.cpp#over", "b.cpp", "a.cpp#lient", "a.cpp#client::count"):
-            self.assertEqual(len(findings(cpp(mark, ""))), 1, mark)
+        for name in ("a.cpp#missing", "a.cpp#over", "b.cpp", "a.cpp#lient", "a.cpp#client::count"):
+            self.assertEqual(len(findings(cpp(f"samples/{name}", ""))), 1, name)
+
+    def test_only_what_every_build_compiles_is_shown(self):
+        for path in ("samples/tcp_server.cpp", "samples/blocking/tcp_server.cpp",
+                     "samples/load/report.cpp", "test/guide/handler_test.cpp",
+                     "lib/rondo/net/tcp.cpp", "lib/rondo/net/tcp.hpp"):
+            self.assertTrue(is_compiled(path), path)
+        for path in ("a.cpp", "docs/a.cpp", "samples/none/none.cpp", "samples/command_line.hpp",
+                     "test/fuzz/utf8_fuzz.cpp", "test/fuzz/utf8_test.cpp", "test/bench/micro.cpp",
+                     "test/support/harness.cpp", "test/install/consumer/talk.cpp"):
+            self.assertFalse(is_compiled(path), path)
 
     def test_no_block_without_a_source(self):
         self.assertEqual(len(findings("```cpp\nint a;\n```\n")), 1)
-        self.assertEqual(len(findings("<!-- code: a.cpp -->\n\n```cpp\nint a;\n```\n")), 1)
+        self.assertEqual(len(findings("<!-- code: samples/a.cpp -->\n\n```cpp\nint a;\n```\n")), 1)
         for language in ("c++", "", "C", "diff"):
             self.assertEqual(len(findings(f"```{language}\nint a;\n```\n")), 1, language)
         self.assertEqual(findings("<!-- run -->\n```sh\ntrue\n```\n\n```text\nyes\n```\n"), [])
@@ -125,11 +144,11 @@ class CheckTest(unittest.TestCase):
     def test_marks_above_other_blocks_and_unknown_ones(self):
         self.assertEqual(len(findings("<!-- run -->\n```text\nno\n```\n")), 1)
         self.assertEqual(len(findings("<!-- run: twice -->\n```sh\nno\n```\n")), 1)
-        self.assertEqual(len(findings("<!-- code: a.cpp -->\n```sh\nno\n```\n")), 1)
+        self.assertEqual(len(findings("<!-- code: samples/a.cpp -->\n```sh\nno\n```\n")), 1)
         self.assertEqual(len(findings("```sh\nno\n")), 1)
 
     def test_links(self):
-        self.assertEqual(findings("# The `a` page\n[x](../../a.cpp) [y](#the-a-page)\n"
+        self.assertEqual(findings("# The `a` page\n[x](../../samples/a.cpp) [y](#the-a-page)\n"
                                   "[z](page.md#the-a-page) [w](https://example.com/x)\n"), [])
         self.assertEqual(len(findings("[x](b.md)\n")), 1)
         self.assertEqual(len(findings("[x](#nowhere)\n")), 1)

@@ -117,6 +117,22 @@ def host_has_ipv6():
 
 # ---- running
 
+told_to_end = False
+
+
+def note_end(*_):
+    """SIGTERM's handler. Not an exception: one can come while a job is begun, which would outlive
+    this, or where Python drops it."""
+    global told_to_end
+    told_to_end = True
+
+
+def pause():
+    if told_to_end:
+        sys.exit("run_blocks.py: told to end")
+    time.sleep(0.01)
+
+
 class Program:
     """A block that runs, as a job of its own, so that signals reach all of it."""
 
@@ -147,12 +163,13 @@ class Program:
         self.process.wait()
 
     def wait(self, seconds):
-        try:
-            code = self.process.wait(seconds)
-            self.kill()  # what it may have left behind
-            return code
-        except subprocess.TimeoutExpired:
-            return self.fail(f"did not end within {seconds:g} s")
+        until = time.monotonic() + seconds
+        while self.process.poll() is None:
+            if time.monotonic() > until:
+                self.fail(f"did not end within {seconds:g} s")
+            pause()
+        self.kill()  # what it may have left behind
+        return self.process.returncode
 
     def wait_until_ready(self, seconds):
         ready = first_line(self.expected or [])
@@ -165,7 +182,7 @@ class Program:
                 self.fail(f"ended with {code} before it had printed its first line")
             if time.monotonic() > until:
                 self.fail(f"did not print its first line within {seconds:g} s")
-            time.sleep(0.02)
+            pause()
 
     def check_end(self, code):
         if (code == 0) == (self.step.how == "fails"):
@@ -188,7 +205,8 @@ def run_page(text, timeout, patience=20.0, has_ipv6=None, report=print, show=Fal
         for step in [*steps(text), Step(text.count("\n") + 1)]:
             if step.how is None:
                 while servers:
-                    servers.pop().interrupt(patience)
+                    servers[-1].interrupt(patience)
+                    servers.pop()
                 continue
             count += 1
             report(f"line {step.line}: {step.command}")
@@ -220,7 +238,7 @@ def main():
                            help="print what the blocks print, servers' excepted")
     given = arguments.parse_args()
     # Jobs of their own outlive this one, unless it ends in order.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("run_blocks.py: told to end"))
+    signal.signal(signal.SIGTERM, note_end)
     failed = 0
     for page in given.pages:
         try:

@@ -49,7 +49,7 @@ FULL = Plan(
         Point("room", 100, 64, False, True),
         Point("room", 1000, 64),
     ),
-    rounds=5, seconds=0.4, warm_up=0.1, open_rounds=3, open_seconds=2, counted=(0.15, 0.5))
+    rounds=5, seconds=0.5, warm_up=0.1, open_rounds=3, open_seconds=2, counted=(0.15, 0.5))
 
 QUICK = Plan(
     points=(

@@ -46,7 +46,8 @@ def parse():
                         help="the folder of the built samples (build/release/samples)")
     parser.add_argument("--load", metavar="PROGRAM", help="another load generator")
     parser.add_argument("--publish", metavar="DIR",
-                        help="measures nothing: puts the results of an earlier run into docs/")
+                        help="measures nothing: puts the results of an earlier run into docs/, "
+                        "and prints where rondo is not the first")
     return check(parser, parser.parse_args())
 
 

@@ -4,6 +4,7 @@ import json
 import os
 
 import code_lines
+import losses
 import pictures
 import rounds_csv
 import table
@@ -76,3 +77,6 @@ def publish(folder, docs):
         page = file.read()
     with open(path, "w") as file:
         file.write(replaced(page, "\n".join(text_of(results, facts, drawn))))
+    print('Where rondo is not the first; "Where rondo loses" of that page is to say as much:')
+    for line in losses.lines(results):
+        print("  " + line)

@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.join(ROOT, "samples", "compare"))
 import code_lines
 import counting
 import figures
+import losses
 import main
 import measure
 import pictures
@@ -239,6 +240,22 @@ class ReportTest(unittest.TestCase):
             self.assertIn("currentColor", svg)
             self.assertNotRegex(svg, pictures.BLACK)
             self.assertNotRegex(svg, r'<rect x="0" y="0"[^>]*fill="(?!none)')
+
+
+class LossesTest(unittest.TestCase):
+    def lines(self, **rates):
+        cells = [cell(name.replace("_", "-"), each) for name, each in rates.items()]
+        return [line for line in losses.lines({PING: cells}) if ", rate:" in line]
+
+    def test_rondo_behind_the_first_or_behind_the_same_by_hand_is_a_loss(self):
+        (line,) = self.lines(epoll=(20, 21), rondo_uring=(30, 30), rondo_epoll=(15, 15))
+        self.assertEqual(line, "ping-pong 128 x 64 B, rate: rondo on epoll 15 [15 - 15]; "
+                               "epoll 20.5 [20 - 21]")
+        first = self.lines(threads=(40, 40), rondo_uring=(30, 41), rondo_epoll=(15, 15))
+        self.assertEqual([line.endswith("(the ranges overlap)") for line in first], [True, False])
+
+    def test_rondo_before_all_others_is_none(self):
+        self.assertEqual(self.lines(epoll=(20,), rondo_uring=(30,), rondo_epoll=(25,)), [])
 
 
 class PublishTest(unittest.TestCase):

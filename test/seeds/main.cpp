@@ -4,6 +4,7 @@
 #include <seeds/one_run.hpp>
 #include <seeds/scenarios.hpp>
 #include <seeds/settings.hpp>
+#include <seeds/tally.hpp>
 
 #include <rondo/log.hpp>
 
@@ -51,36 +52,6 @@ bool goes_the_same_way(const settings& one, const outcome& first) {
     return false;
 }
 
-class tally {
-public:
-    static constexpr int most_failures = 10;
-
-    void add(const outcome& got) noexcept {
-        ++runs_;
-        for (std::size_t i = 0; i < injected_.size(); ++i) injected_[i] += got.injected[i];
-        past_engine_ += got.injected_past_engine;
-    }
-    void add_replay() noexcept { ++replays_; }
-    void add_failure() noexcept { ++failures_; }
-
-    int failures() const noexcept { return failures_; }
-    void print() const {
-        fmt::print("{} runs, {} of them twice; injected:", runs_, replays_);
-        for (std::size_t i = 0; i < injected_.size(); ++i) {
-            if (injected_[i] == 0) continue;
-            fmt::print(" {}={}", to_string(static_cast<fault>(i)), injected_[i]);
-        }
-        fmt::print(" past_engine={}\n", past_engine_);
-    }
-
-private:
-    int failures_ = 0;
-    std::uint64_t runs_ = 0;
-    std::uint64_t replays_ = 0;
-    injections injected_{};
-    std::uint64_t past_engine_ = 0;
-};
-
 void play_scenario(const settings& chosen, const scenario& which, tally& all) {
     constexpr std::uint64_t replayed_one_in = 16;
     for (std::uint64_t seed = chosen.first; seed <= chosen.last; ++seed) {
@@ -114,6 +85,9 @@ int play_seeds(const settings& chosen) {
         fmt::print("{:<15} {:6.2f} s\n", which.name, took.count());
     }
     all.print();
+    const bool is_enough = chosen.only == nullptr &&
+                           chosen.last - chosen.first + 1 >= tally::seeds_for_all_kinds;
+    if (all.failures() == 0 && is_enough && !all.has_all_kinds(features_of(chosen.uring))) return 1;
     return all.failures() == 0 ? 0 : 1;
 }
 

@@ -76,7 +76,6 @@ std::unique_ptr<engine> make_inner(bool uring, const engine_options& queues) {
     return std::make_unique<epoll_engine>(queues);
 }
 
-
 // Behind what is ready, the end of that thread's own root among it.
 task<std::size_t> live_tasks() {
     scheduler& loop = co_await this_scheduler();
@@ -253,6 +252,8 @@ conditions conditions_for(const settings& one) {
     if (one.plain) return conditions_under(*one.plain, one.first);
     return conditions_of(one.first);
 }
+
+feature_set features_of(bool uring) { return make_inner(uring, {})->features(); }
 
 outcome play_one(const settings& one) {
     return play_once(*one.only, one.uring, one.first, conditions_for(one), command_of(one));

@@ -42,6 +42,9 @@ conditions conditions_for(const settings& one);
 /// One seed of one scenario.
 outcome play_one(const settings& one);
 
+/// Of the engine beneath, with all that this kernel has.
+feature_set features_of(bool uring);
+
 /// Has the process say so when it hangs or dies.
 void handle_ends();
 

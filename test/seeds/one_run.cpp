@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include <dirent.h>
+#include <linux/io_uring.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -195,6 +196,26 @@ conditions conditions_of(std::uint64_t seed) {
     return made;
 }
 
+/// Whether the library promises to ask again where the kernel refuses so. Not at a connect, which
+/// goes on by itself when it is interrupted and whose EAGAIN says that a backlog is full; not where
+/// a close is interrupted, which has closed; and not where a file that cannot be opened without
+/// waiting is said to be in use: these are told.
+bool is_asked_again(const fault_plan::rule& rule) noexcept {
+    if (rule.error != EAGAIN && rule.error != EINTR) return false;
+    switch (rule.opcode) {
+        case IORING_OP_CONNECT:
+        case IORING_OP_CLOSE: return false;
+        case IORING_OP_OPENAT: return rule.error == EINTR;
+        default: return true;
+    }
+}
+
+/// Whether a program is told, or loses descriptors.
+bool is_noticed(const fault_plan::rule& rule) noexcept {
+    return (rule.kind == fault::error && !is_asked_again(rule)) ||
+           rule.kind == fault::out_of_memory || rule.kind == fault::control_cut;
+}
+
 conditions conditions_under(const fault_plan::rule& rule, std::uint64_t seed) {
     conditions under = conditions_of(seed);
     under.plan = {};
@@ -202,8 +223,7 @@ conditions conditions_under(const fault_plan::rule& rule, std::uint64_t seed) {
     under.plan.ordered = true;
     under.plan.rules.push_back(rule);
     under.plain = {};
-    under.errors = rule.kind == fault::error || rule.kind == fault::out_of_memory ||
-                   rule.kind == fault::control_cut;
+    under.errors = is_noticed(rule);
     return under;
 }
 

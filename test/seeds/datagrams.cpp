@@ -88,8 +88,8 @@ task<> receive_all(play& here, Socket& from, exchange& all) {
 }
 
 template <typename Socket>
-task<> send_some(play& here, Socket& to, exchange& all) {
-    for (unsigned left = 1 + here.below(12); left != 0; --left) {
+task<> send_some(play& here, Socket& to, exchange& all, unsigned most = 12) {
+    for (unsigned left = 1 + here.below(most); left != 0; --left) {
         const unsigned number = all.numbers++;
         std::vector<std::byte> bytes(here.between(header, here.one_in(3) ? all.largest : 60));
         std::memcpy(bytes.data(), &number, header);
@@ -202,6 +202,50 @@ task<> answer_scenario(play& here) {
         receiving.cancel();
     });
     here.check_complete(all.sent.empty(), "a reply did not come");
+}
+
+namespace {
+
+task<> receive_one(play& here, unix_datagram_socket& from, exchange& all, bool descriptors) {
+    if (!descriptors) {
+        co_await receive_once(here, from, all);
+        co_return;
+    }
+    std::array<std::byte, 200> room;
+    auto got = co_await from.recv_descriptors(std::span(room), 1);
+    receive(here, all, std::span(room).first(got.size), got.true_size);
+}
+
+// Until it is said to be the end.
+task<> receive_rest(play& here, unix_datagram_socket& from, exchange& all, bool descriptors) {
+    bool ended = false;
+    while (!ended) {
+        try {
+            co_await receive_one(here, from, all, descriptors);
+        } catch (const operation_canceled&) {
+            ended = true;
+        } catch (const std::system_error&) {
+            if (!here.errors()) throw;
+        }
+    }
+}
+
+}  // namespace
+
+// What had come when finish_receiving() was called is received, by plain calls where it must be.
+task<> finish_scenario(play& here) {
+    auto ends = unix_datagram_socket::pair();
+    exchange all{.key = here.number(), .sent = {}, .senders = 1};
+    all.largest = 100;
+    const bool descriptors = here.one_in(2);
+    // No more than the kernel has room for: nobody takes them meanwhile.
+    co_await send_some(here, ends.second, all, 8);
+    if (here.one_in(2) && !all.sent.empty()) {
+        co_await endure(here, [&] { return receive_one(here, ends.first, all, descriptors); });
+    }
+    ends.first.finish_receiving();
+    co_await receive_rest(here, ends.first, all, descriptors);
+    here.check_complete(all.sent.empty(), "a datagram that had come is lost");
 }
 
 task<> udp_scenario(play& here) {

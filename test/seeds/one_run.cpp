@@ -227,13 +227,13 @@ conditions conditions_under(const fault_plan::rule& rule, std::uint64_t seed) {
     return under;
 }
 
-conditions conditions_under(const plain_rule& rule, std::uint64_t seed) {
+conditions conditions_under(const plain_rule& rule, bool uring, std::uint64_t seed) {
     conditions under = conditions_of(seed);
     under.plan = {};
     under.plan.seed = seed;
     under.plan.ordered = true;
     under.plain = plain_faults(rule);
-    under.errors = !goes_unnoticed(rule.call, rule.error);
+    under.errors = !goes_unnoticed(rule, uring);
     return under;
 }
 
@@ -269,7 +269,7 @@ void handle_ends() {
 
 conditions conditions_for(const settings& one) {
     if (one.rule) return conditions_under(*one.rule, one.first);
-    if (one.plain) return conditions_under(*one.plain, one.first);
+    if (one.plain) return conditions_under(*one.plain, one.uring, one.first);
     return conditions_of(one.first);
 }
 

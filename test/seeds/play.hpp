@@ -109,6 +109,7 @@ task<> names_scenario(play& here);
 task<> udp_scenario(play& here);
 task<> unix_datagram_scenario(play& here);
 task<> answer_scenario(play& here);
+task<> finish_scenario(play& here);
 task<> descriptor_scenario(play& here);
 task<> file_scenario(play& here);
 task<> cold_file_scenario(play& here);

@@ -10,6 +10,7 @@ constexpr scenario drawn[] = {
     {"cancel", cancel_scenario, true},
     {"unix_datagrams", unix_datagram_scenario, true},
     {"answers", answer_scenario, true},
+    {"finish", finish_scenario, true},
     {"descriptors", descriptor_scenario, true},
     {"file", file_scenario, true},
     {"serve", serve_scenario, true},

@@ -113,8 +113,7 @@ std::string json_report(const options& chosen, const figures& measured, std::str
         .add("seconds", measured.seconds())
         .add("messages", measured.messages)
         .add("rate", rate)
-        .add("bytes_per_second", rate * static_cast<double>(chosen.size))
-        .add("wrong_bytes", std::uint64_t{0});
+        .add("bytes_per_second", rate * static_cast<double>(chosen.size));
     if (chosen.udp || chosen.what == profile::room) all.add("lost", measured.lost);
     if (chosen.rate > 0) all.add("behind", measured.behind);
     if (chosen.rate > 0 && chosen.what != profile::room)

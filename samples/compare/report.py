@@ -45,7 +45,8 @@ p99.9 these are few: where the ranges overlap, it ranks nobody.</li>
 <li><b>switches/msg</b>: its context switches, voluntary and not. In <i>short</i> counted as the
 calls are, since a server may end a thread with each connection; empty where that cannot be.</li>
 <li><b>B/idle conn.</b>: what the server's memory grew by, for each connection that has echoed
-once and waits. The kernel's memory for sockets is not in it.</li>
+once and waits. The kernel's part is not in it: sockets, the stacks in it that threads have, armed
+requests of a ring, the items of an epoll set.</li>
 <li class="limited"><b>(!)</b>, hollow in the pictures: the load generator used its core fully and
 the server did not. The server could do more; such rates say nothing about which is faster. At a
 latency: the load generator used more than 60 % of its core, so its own queue is in it. It is a

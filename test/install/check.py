@@ -5,6 +5,9 @@ Installs with DESTDIR and a prefix, moves the tree, and builds and runs a user's
 it: by find_package, and by pkg-config with a bare compiler. No installed file may name the folders
 of the source, of the build or of the prefix. A third user adds the source by add_subdirectory, as a
 shared library and with clang; what that installs is used, too. Ends with 0 when all of it holds.
+
+The commands are README.md's, but for the folders. One of them is not run: `cmake --build` would take
+a minute and a half of a processor to make BUILD again; what it would build is configured, though.
 """
 import argparse
 import os
@@ -17,7 +20,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-PREFIX = pathlib.Path("/opt/rondo-package")
+README = (ROOT / "README.md").read_text()
+PREFIX = pathlib.Path("/opt/rondo")  # README's
 # What a user's build knows of packages beside these is the system's.
 CLEAN = {name: value for name, value in os.environ.items()
          if not name.startswith(("CMAKE_", "PKG_CONFIG_", "DESTDIR"))}
@@ -34,9 +38,33 @@ def run(*command, cwd=None, **environment):
     return done.stdout
 
 
+def readme_block(first_words):
+    """The lines of README's block of sh that begins with these words."""
+    found = re.findall(r"```sh\n(" + re.escape(first_words) + r".*?)```", README, re.DOTALL)
+    if len(found) != 1:
+        raise SystemExit(f"install: README has {len(found)} blocks that begin with {first_words}")
+    return found[0]
+
+
+def run_lines(lines, cwd, **environment):
+    return run("bash", "-euo", "pipefail", "-c", lines, cwd=cwd, **environment)
+
+
+def configure(folder):
+    """By README's line, in a folder of its own."""
+    configured, built, _ = readme_block("cmake -S . -B build/package").splitlines()
+    if built != "cmake --build build/package":
+        raise SystemExit(f"install: README builds by {built}")
+    run_lines(configured.replace("build/package", str(folder)), ROOT)
+    targets = run("cmake", "--build", folder, "--target", "help")
+    if "rondo_tests" in targets or "echo_server" in targets:
+        raise SystemExit("install: README's package builds tests or samples")
+
+
 def install(build, stage, moved_to):
     """Installs below `stage`, and moves what stands at the prefix there to `moved_to`."""
-    run("cmake", "--install", build, "--prefix", PREFIX, DESTDIR=str(stage))
+    line = readme_block("cmake -S . -B build/package").splitlines()[-1]
+    run_lines(line.replace("build/package", str(build)), ROOT, DESTDIR=str(stage))
     files = [path for path in stage.rglob("*") if not path.is_dir()]
     outside = [path for path in files if stage / PREFIX.relative_to("/") not in path.parents]
     if outside:
@@ -89,17 +117,23 @@ def pkg_config(package, *what):
 
 
 def compile_by_pkg_config(work, sources, package):
+    """README's program by README's lines; the other one so that it can be linked in other ways."""
     work.mkdir()
+    lines = readme_block("export PKG_CONFIG_PATH=").replace(str(PREFIX), str(package))
     flags = pkg_config(package, "--cflags")
-    jobs = [subprocess.Popen(["g++", "-std=c++20", *flags, "-c", sources / f"{name}.cpp",
-                              "-o", work / f"{name}.o"], env=CLEAN) for name in ("server", "talk")]
-    if any([job.wait() for job in jobs]):
+    talk = subprocess.Popen(["g++", "-std=c++20", *flags, "-c", sources / "talk.cpp",
+                             "-o", work / "talk.o"], env=CLEAN)
+    try:
+        run("cp", sources / "server.cpp", work)
+        run_lines(lines, work)
+    finally:
+        code = talk.wait()
+    if code != 0 or not (work / "a.out").exists():
         raise SystemExit(f"install: g++ with {' '.join(flags)} failed")
 
 
 def link_by_pkg_config(work, package, *what):
-    for name in ("server", "talk"):
-        run("g++", work / f"{name}.o", "-o", work / name, *pkg_config(package, "--libs", *what))
+    run("g++", work / "talk.o", "-o", work / "talk", *pkg_config(package, "--libs", *what))
     check_talk(work / "talk", LD_LIBRARY_PATH=str(next(package.rglob("librondo.*")).parent))
 
 
@@ -128,10 +162,11 @@ def main():
         scratch = pathlib.Path(folder)
         sources = scratch / "consumer"
         run("cp", "-r", HERE / "consumer", sources)
-        example = re.search(r"```cpp\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        example = re.search(r"```cpp\n(.*?)```", README, re.DOTALL)
         (sources / "server.cpp").write_text(example.group(1))
 
         static, shared = scratch / "static", scratch / "shared"
+        timed("configure by README", configure, scratch / "package")
         timed("install, moved", install, build, scratch / "stage", static)
         timed("find_package", by_find_package, scratch / "a", sources, static)
         objects = scratch / "b"

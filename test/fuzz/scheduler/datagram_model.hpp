@@ -72,13 +72,14 @@ struct datagram_end {
     bool gone = false;     // closed or destroyed, or about to be
     bool leaving = false;  // by a close() or release() that is under way
     unsigned interruptions = 0;
+    bool errors = false;  // the engine injects any
 
     bool is_open() const noexcept { return socket.is_open(); }
     bool is_awaited() const noexcept { return reading || sending; }
-    /// Whether a send may fail by this: nobody is there any more.
+    /// Whether a send may fail by this: nobody is there any more, or the engine injects it.
     bool may_fail(int error) const noexcept {
-        return peer->gone && (error == ECONNREFUSED || error == ENOTCONN ||
-                              is_connection_lost(error));
+        return errors || (peer->gone && (error == ECONNREFUSED || error == ENOTCONN ||
+                                         is_connection_lost(error)));
     }
 };
 

@@ -16,7 +16,9 @@
 namespace rondo::fuzz {
 
 /// What a faulty engine answers an accept with, while the connection stays where it is.
-inline bool leaves_it_waiting(int error) noexcept {
+inline bool leaves_it_waiting(const world& in, int error) noexcept {
+    if (in.errors) return true;
+    if (!in.is_faulty) return false;
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
            error == ECONNABORTED;
 }
@@ -36,8 +38,8 @@ inline task<> knock(world& in, bool timed) {
     const auto is_there = [&door, generation] {
         return door.is_open() && !door.leaving && door.generation() == generation;
     };
-    const auto may_fail = [is_there](int error) {
-        return error == EAGAIN || (!is_there() && error == ECONNREFUSED);
+    const auto may_fail = [is_there, errors = in.errors](int error) {
+        return errors || error == EAGAIN || (!is_there() && error == ECONNREFUSED);
     };
     const milliseconds limit = timed ? limit_of(number) : milliseconds(1000);
     context& here = co_await this_context();
@@ -68,8 +70,7 @@ inline task<> accept_one(world& in, receiving how) {
     front_door& door = in.door;
     if (!door.is_open() || door.accepting) co_return;
     const claim busy(door.accepting);
-    const bool is_faulty = in.is_faulty;
-    const auto may_fail = [is_faulty](int error) { return is_faulty && leaves_it_waiting(error); };
+    const auto may_fail = [&in](int error) { return leaves_it_waiting(in, error); };
     context& here = co_await this_context();
     verdict ended(here, &door.interruptions, may_fail, milliseconds(2));
     unix_socket got;
@@ -115,7 +116,7 @@ inline task<> settle_door(world& in) {
             continue;
         }
         const int error = got.error().value();
-        check(error == ETIMEDOUT || (in.is_faulty && leaves_it_waiting(error)),
+        check(error == ETIMEDOUT || leaves_it_waiting(in, error),
               "a connection cannot be accepted");
     }
     check(!door.is_open() || !door.has_waiting(), "a connection is lost");

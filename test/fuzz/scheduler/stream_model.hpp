@@ -4,6 +4,7 @@
 #include <fuzz/fuzz.hpp>
 
 #include <rondo/io/chunk.hpp>
+#include <rondo/net/socket_error.hpp>
 #include <rondo/net/unix.hpp>
 
 #include <cstddef>
@@ -75,11 +76,14 @@ struct stream_end {
     bool gone = false;           // closed or destroyed, or about to be
     bool leaving = false;        // by a close() or release() that is under way
     unsigned interruptions = 0;  // by close() and release()
+    bool errors = false;         // the engine injects any
 
     bool is_open() const noexcept { return socket.is_open(); }
     bool is_awaited() const noexcept { return reading || sending; }
-    /// Whether a failure that is no cancellation can be the peer's doing.
-    bool may_fail() const noexcept { return peer->gone; }
+    /// Whether a failure by this can be the peer's doing, or the engine's.
+    bool may_fail(int error) const noexcept {
+        return errors || (peer->gone && is_connection_lost(error));
+    }
 };
 
 /// A lease that is kept: nobody writes into it meanwhile.

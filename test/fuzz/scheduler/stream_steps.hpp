@@ -24,7 +24,7 @@ inline constexpr std::size_t most_held = 16;
 
 /// Of an await on a stream, of so many bytes.
 inline verdict judge(const context& where, const stream_end& end, std::size_t size) {
-    const auto may_fail = [&end](int error) { return end.may_fail() && is_connection_lost(error); };
+    const auto may_fail = [&end](int error) { return end.may_fail(error); };
     return verdict(where, &end.interruptions, may_fail, limit_of(size));
 }
 
@@ -140,8 +140,8 @@ inline void check_either(const stream_end& at, std::optional<result<chunk>>& got
     if (!got) return;
     if (!*got) {
         const std::error_code why = got->error();
-        const bool lost = at.may_fail() && is_connection_lost(why.value());
-        check(why == std::errc::operation_canceled || lost, "a branch fails for no reason");
+        check(why == std::errc::operation_canceled || at.may_fail(why.value()),
+              "a branch fails for no reason");
         return;
     }
     at.peer->out.arrived((**got).bytes());
@@ -178,7 +178,8 @@ inline task<> release_end(stream_end& which) {
     released_socket released = co_await which.socket.release();
     check(!which.is_awaited(), "release() returns before what it has cancelled");
     which.peer->out.arrived(released.received);
-    check(!released.error || which.may_fail(), "release() tells an error, and there was none");
+    check(!released.error || which.errors || which.peer->gone,
+          "release() tells an error, and there was none");
     which.socket = unix_socket(std::move(released.descriptor));
 }
 

@@ -9,6 +9,7 @@
 #include <rondo/task/operation_canceled.hpp>
 #include <rondo/task/with_timeout.hpp>
 
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <exception>
@@ -58,7 +59,8 @@ public:
         } else if (cancelled) {
             const bool interrupted =
                 now_interrupted_ != nullptr && *now_interrupted_ != interruptions_;
-            check(where_->cancelled() || interrupted, "an await is cancelled, and nobody asked");
+            check(where_->cancelled() || interrupted || (may_fail_ && may_fail_(ECANCELED)),
+                  "an await is cancelled, and nobody asked");
         }
     }
     std::size_t transferred() const noexcept { return transferred_; }

@@ -23,6 +23,7 @@ struct world {
     std::array<datagram_end, 2> mailboxes;
     front_door door;
     bool is_faulty = false;
+    bool errors = false;  // the engine injects those that a program is told, too
     std::vector<cancel_scope*> scopes;  // those that run
     std::vector<held_chunk> held;
     unsigned steps = 0;
@@ -36,13 +37,15 @@ struct world {
         // Little room, so that a send of some thousand bytes has to wait.
         made.first.set(send_buffer(1));
         made.second.set(send_buffer(1));
-        a = {.socket = std::move(made.first), .out = flow(++flows), .peer = &b};
-        b = {.socket = std::move(made.second), .out = flow(++flows), .peer = &a};
+        a = {.socket = std::move(made.first), .out = flow(++flows), .peer = &b, .errors = errors};
+        b = {.socket = std::move(made.second), .out = flow(++flows), .peer = &a, .errors = errors};
     }
     void pair_mailboxes() {
         auto made = unix_datagram_socket::pair();
-        mailboxes[0] = {.socket = std::move(made.first), .out = {}, .peer = &mailboxes[1]};
-        mailboxes[1] = {.socket = std::move(made.second), .out = {}, .peer = &mailboxes[0]};
+        mailboxes[0] = {
+            .socket = std::move(made.first), .out = {}, .peer = &mailboxes[1], .errors = errors};
+        mailboxes[1] = {
+            .socket = std::move(made.second), .out = {}, .peer = &mailboxes[0], .errors = errors};
     }
 };
 

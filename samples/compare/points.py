@@ -60,4 +60,4 @@ QUICK = Plan(
         Point("short", 16, 64),
         Point("room", 100, 64),
     ),
-    rounds=2, seconds=0.15, warm_up=0.05, open_rounds=1, open_seconds=0.4, counted=(0.05, 0.15))
+    rounds=2, seconds=0.1, warm_up=0.04, open_rounds=1, open_seconds=0.3, counted=(0.04, 0.12))

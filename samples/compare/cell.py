@@ -58,6 +58,12 @@ class Cell:
         return any(row["rate"] is not None and row["rate"] < KEPT * row["offered_rate"]
                    for row in self.opened if row.get("offered_rate"))
 
+    def sent_late(self):
+        """The share of messages that went out more than 1 ms late in the usual open round."""
+        known = [row["behind"] / row["messages"] for row in self.opened
+                 if row.get("behind") is not None and row.get("messages")]
+        return statistics.median(known) if known else 0
+
     def is_complete(self):
         """Whether all rounds that its point asks for have been there."""
         return bool(self.closed) and (bool(self.opened) or not self.point.open_loop)

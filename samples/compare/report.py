@@ -93,7 +93,9 @@ def point_table(cells):
         else:
             out += [f"<td>{cell_html(texts[index])}</td>" for index in columns]
         out.append("</tr>")
-    return "".join(out) + "</table>"
+    out.append("</table>")
+    out += [f'<p class="limited">{escaped(note)}</p>' for note in table.notes(cells)]
+    return "".join(out)
 
 
 def lines_table(results):

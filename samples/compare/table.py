@@ -7,6 +7,7 @@ KINDS = (figures.RATE, figures.P50, figures.P99, figures.P99_9, figures.CPU, fig
          figures.SWITCHES, figures.MEMORY)
 LIMIT_MARK = " (!)"
 LATE_MARK = " (late)"
+SENT_LATE = 0.01  # of the messages, above which a p99 is that of the sending
 SWITCHES_NOTE = ("no switches: where threads end with their connections, only a counter of the "
                  "kernel has theirs")
 LATE_NOTE = "(late) not all of the offered rate was reached, so these tell how long it went on"
@@ -34,6 +35,10 @@ def notes(cells):
         yield LATENCY_LIMIT_NOTE
     if any(cell.late() for cell in cells):
         yield LATE_NOTE
+    sent_late = max((cell.sent_late() for cell in cells if not cell.problem), default=0)
+    if sent_late > SENT_LATE:
+        yield (f"up to {100 * sent_late:.0f} % of the messages went out more than 1 ms late: what "
+               "else the machine did is in the latencies, or echoes that came after the next was due")
     if any(cell.counts_ended_threads() and not cell.problem and not cell.figure(figures.SWITCHES)
            for cell in cells):
         yield SWITCHES_NOTE

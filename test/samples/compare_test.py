@@ -165,6 +165,13 @@ class TableTest(unittest.TestCase):
         self.assertIn(table.LATENCY_LIMIT_NOTE, text)
         self.assertNotIn(table.LIMIT_NOTE, text)
 
+    def test_messages_that_went_out_late_are_told_of(self):
+        late = cell()
+        self.assertEqual(list(table.notes([late])), [])
+        late.opened[0]["behind"] = 3000
+        (note,) = table.notes([late])
+        self.assertIn("up to 15 %", note)
+
     def test_a_percentile_with_too_few_messages_beyond_it_is_not_shown(self):
         for messages, shown in ((99, 1), (1000, 2), (9999, 2), (10000, 3)):
             texts = table.row(cell(messages=messages))[2:5]

@@ -64,9 +64,10 @@ class Cell:
                  if row.get("behind") is not None and row.get("messages")]
         return statistics.median(known) if known else 0
 
-    def is_complete(self):
-        """Whether all rounds that its point asks for have been there."""
-        return bool(self.closed) and (bool(self.opened) or not self.point.open_loop)
+    def is_complete(self, counting):
+        """Whether all that its point asks for has been there; calls only if they can be counted."""
+        return bool(self.closed) and (bool(self.opened) or not self.point.open_loop) and \
+            (bool(self.counted) or not self.point.calls or not counting)
 
     def offered(self):
         return self.opened[0]["offered_rate"] if self.opened else None

@@ -33,7 +33,7 @@ class Comparison:
 
     def incomplete(self):
         """Whether a server that is there could not do a point, or has no figure for it."""
-        return any(cell.variant.program and (cell.problem or not cell.is_complete())
+        return any(cell.variant.program and (cell.problem or not cell.is_complete(self.counting))
                    for cells in self.results.values() for cell in cells)
 
     def run(self, writer):

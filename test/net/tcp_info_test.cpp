@@ -8,6 +8,7 @@
 #include <support/eventually.hpp>
 #include <support/harness.hpp>
 #include <support/option.hpp>
+#include <support/private_network.hpp>
 #include <support/raw_peer.hpp>
 #include <support/receiving.hpp>
 #include <support/tcp_pair.hpp>
@@ -211,23 +212,29 @@ TEST_CASE("abort joins the receive and the send that are awaited", "[net][tcp][t
 }
 
 TEST_CASE("close leaves a TIME-WAIT behind, abort leaves nothing", "[net][tcp][tcp_info][abort]") {
-    run([](bool by_reset) -> task<> {
-        for (const bool abortive : {by_reset, !by_reset}) {
-            raw_pair pair = connected_to_raw_peer();
-            const endpoint local = pair.socket.local_endpoint();
-            const endpoint remote = pair.socket.remote_endpoint();
-            if (abortive) {
-                co_await pair.socket.abort();
-            } else {
-                co_await pair.socket.close();
+    // The machine's own table of TIME-WAIT may be full of others' connections.
+    if (!rondo::test::may_have_private_network()) SKIP(rondo::test::no_private_network);
+    rondo::test::in_private_network([] {
+        int failed = 0;
+        run([&failed]() -> task<> {
+            for (const bool abortive : {true, false}) {
+                raw_pair pair = connected_to_raw_peer();
+                const endpoint local = pair.socket.local_endpoint();
+                const endpoint remote = pair.socket.remote_endpoint();
+                if (abortive) {
+                    co_await pair.socket.abort();
+                } else {
+                    co_await pair.socket.close();
+                }
+                pair.peer.close();
+                const bool as_expected = co_await eventually([&] {
+                    const auto left = left_of(local, remote);
+                    if (abortive) return left.empty();
+                    return left.size() == 1 && left[0].state == rondo::tcp_state::time_wait;
+                });
+                if (!as_expected) ++failed;
             }
-            pair.peer.close();
-            const bool as_expected = co_await eventually([&] {
-                const auto left = left_of(local, remote);
-                if (abortive) return left.empty();
-                return left.size() == 1 && left[0].state == rondo::tcp_state::time_wait;
-            });
-            CHECK(as_expected);
-        }
-    }, true);
+        });
+        return failed;
+    });
 }

@@ -18,6 +18,7 @@
 #include <fmt/core.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <vector>
@@ -68,6 +69,17 @@ task<> expect(end where, tcp_state expected) {
     CHECK(ss_states(where.local, where.remote) == std::vector{std::string(ss_name(expected))});
 }
 
+/// One that no connection in TIME-WAIT has either, as one that the kernel chooses may be.
+std::uint16_t unused_port() {
+    for (;;) {
+        rondo::tcp_listener any(rondo::ip_version::v4);
+        any.bind(endpoint(rondo::ip_address::v4_loopback(), 0));
+        const std::uint16_t port = any.local_endpoint().port();
+        const auto states = listed({port, 0});
+        if (std::ranges::count(states, tcp_state::time_wait) == 0) return port;
+    }
+}
+
 /// Sends until the kernel takes no more, which the peer does not read.
 void fill(const tcp_socket& socket) {
     const std::string part(65536, 'x');
@@ -90,7 +102,7 @@ TEST_CASE("each state has its name of RFC 9293 and that of ss", "[net][tcp][tcp_
 TEST_CASE("a socket is CLOSED, then LISTEN", "[net][tcp][tcp_state]") {
     rondo::tcp_listener listener(rondo::ip_version::v4);
     CHECK(rondo::tcp_info::of(listener.descriptor()).state == tcp_state::closed);
-    listener.bind(endpoint(rondo::ip_address::v4_loopback(), 0));
+    listener.bind(endpoint(rondo::ip_address::v4_loopback(), unused_port()));
     const end where{listener.local_endpoint().port(), 0};
     CHECK(rondo::tcp_info::of(listener.descriptor()).state == tcp_state::closed);
     // Kernels before 6.8, and their ss, show it only once it listens.

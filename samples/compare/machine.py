@@ -4,6 +4,7 @@ import platform
 import re
 import resource
 import subprocess
+import time
 
 from variants import ROOT
 
@@ -81,13 +82,35 @@ def describe(built):
         "Asio": asio_version(),
         "rondo": commit(),
         "user": "root" if os.geteuid() == 0 else "unprivileged",
-        "load average before": text_of("/proc/loadavg").split(" ")[0],
     }
 
 
-def is_busy():
-    """Whether so much else ran during the last minute that figures suffer."""
-    return os.getloadavg()[0] > 0.5
+class ProcessorTime:
+    """What all processors have done from one moment on. Not the load average: that remembers for
+    minutes, and would tell of the build that has just made what is compared."""
+
+    def __init__(self):
+        self.before = self.now()
+
+    @staticmethod
+    def now():
+        """proc(5): user, nice, system, idle, iowait, irq, softirq, steal; in ticks."""
+        return [int(field) for field in text_of("/proc/stat").split("\n")[0].split()[1:9]]
+
+    def shares(self):
+        """Of the time since then: what was used here, and what the host has given to others."""
+        spent = [now - before for now, before in zip(self.now(), self.before)]
+        whole = max(sum(spent), 1)
+        stolen = spent[7]
+        idle = spent[3] + spent[4]
+        return (whole - idle - stolen) / whole, stolen / whole
+
+
+def used_by_others(seconds=1.0):
+    """The share of the processors' time that is used, or stolen, while this program does nothing."""
+    since = ProcessorTime()
+    time.sleep(seconds)
+    return sum(since.shares())
 
 
 def choose_cores():

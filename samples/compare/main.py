@@ -79,8 +79,9 @@ def surroundings(given):
     """How this run measures, to be printed and recorded."""
     server_core, load_core = machine.choose_cores()
     facts = machine.describe(given.built)
-    if machine.is_busy():
-        facts["load average before"] += ": busy with other things, expect a wide spread"
+    others = machine.used_by_others()
+    facts["others before"] = f"{others:.0%} of the processors' time" + (
+        ": busy with other things, expect a wide spread" * (others > 0.1))
     facts["server on core"] = str(server_core)
     facts["load on core"] = str(load_core)
     if server_core == load_core:
@@ -117,6 +118,7 @@ def main():
         print(f"{name:24} {text}")
     comparison = run.Comparison(given, descriptors)
     began, ended = time.monotonic(), False
+    processors = machine.ProcessorTime()
     with rounds_csv.Writer(os.path.join(given.output, "rounds.csv")) as writer:
         try:
             comparison.run(writer)
@@ -124,6 +126,7 @@ def main():
             ended = True
             print("\ncompare: ended; writing what there is", file=sys.stderr)
     facts["took"] = f"{time.monotonic() - began:.0f} s" + (", ended before it was done" * ended)
+    facts["stolen meanwhile"] = f"{processors.shares()[1]:.1%} of the processors' time, by the host"
     record(given, facts)
     report.write(given.output, facts, comparison.results)
     print(f"\nmeasured for {facts['took']}; see {os.path.join(given.output, 'report.html')}")

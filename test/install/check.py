@@ -4,7 +4,8 @@
 Installs with DESTDIR and a prefix, moves the tree, and builds and runs a user's programs against
 it: by find_package, and by pkg-config with a bare compiler. No installed file may name the folders
 of the source, of the build or of the prefix. A third user adds the source by add_subdirectory, as a
-shared library and with clang; what that installs is used, too. Ends with 0 when all of it holds.
+shared library and with clang; what that installs is used in both ways, too. Ends with 0 when all of
+it holds.
 
 The commands are README.md's, but for the folders. One of them is not run: `cmake --build` would take
 a minute and a half of a processor to make BUILD again; what it would build is configured, though.
@@ -24,7 +25,7 @@ README = (ROOT / "README.md").read_text()
 PREFIX = pathlib.Path("/opt/rondo")  # README's
 # What a user's build knows of packages beside these is the system's.
 CLEAN = {name: value for name, value in os.environ.items()
-         if not name.startswith(("CMAKE_", "PKG_CONFIG_", "DESTDIR"))}
+         if not name.startswith(("CMAKE_", "PKG_CONFIG_", "DESTDIR", "LD_"))}
 SAID = "hello from [::1]:80 and 2 threads\n"
 
 
@@ -87,9 +88,9 @@ def check_paths(tree, unwanted):
                 raise SystemExit(f"install: {path.relative_to(tree)} names {folder}")
 
 
-def check_talk(program, **environment):
+def check_talk(program):
     for engine in ("auto", "epoll"):
-        said = run(program, RONDO_ENGINE=engine, **environment)
+        said = run(program, RONDO_ENGINE=engine)
         # Where there is no ring, one line before it says so.
         if not said.endswith(SAID):
             raise SystemExit(f"install: {program} said {said!r}, not {SAID!r}")
@@ -132,9 +133,27 @@ def compile_by_pkg_config(work, sources, package):
         raise SystemExit(f"install: g++ with {' '.join(flags)} failed")
 
 
-def link_by_pkg_config(work, package, *what):
-    run("g++", work / "talk.o", "-o", work / "talk", *pkg_config(package, "--libs", *what))
-    check_talk(work / "talk", LD_LIBRARY_PATH=str(next(package.rglob("librondo.*")).parent))
+def link_by_pkg_config(work, package, *what, flags=()):
+    run("g++", work / "talk.o", "-o", work / "talk", *pkg_config(package, "--libs", *what), *flags)
+    check_talk(work / "talk")
+
+
+def link_shared_by_pkg_config(work, package):
+    """With the flag that README has for a shared library, and with nothing else that would help."""
+    flags = re.findall(r"`(-Wl,-rpath,\S+)`", README)
+    if len(flags) != 1:
+        raise SystemExit(f"install: README tells g++ {flags} of a shared library")
+    link_by_pkg_config(work, package, flags=[flags[0].replace(str(PREFIX), str(package))])
+
+
+def link_shared_by_find_package(work, sources, package, objects):
+    """Configured and linked; what was compiled before is taken as it is."""
+    run("cmake", "-S", sources, "-B", work, "-G", "Ninja", f"-DTALK={objects / 'talk.o'}",
+        f"-DCMAKE_PREFIX_PATH={package}", "-DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF")
+    run("cmake", "--build", work)
+    if b"librondo.so.0.1" not in (work / "talk").read_bytes():
+        raise SystemExit("install: by find_package, no shared library was linked")
+    check_talk(work / "talk")
 
 
 def by_add_subdirectory(work, sources):
@@ -175,7 +194,9 @@ def main():
         timed("linked --static", link_by_pkg_config, objects, static, "--static")
         timed("add_subdirectory, shared", by_add_subdirectory, scratch / "c", sources)
         timed("install of that, moved", install, scratch / "c", scratch / "stage2", shared)
-        timed("linked with that", link_by_pkg_config, objects, shared)
+        timed("linked with that", link_shared_by_pkg_config, objects, shared)
+        timed("find_package of that", link_shared_by_find_package, scratch / "d", sources, shared,
+              objects)
     print("install: all users were served")
 
 

@@ -21,7 +21,8 @@ task<> close_socket(owned_accept_state state);
 }  // namespace detail
 
 /// A listening socket, or one on its way to be one. It moves; it belongs to the scheduler it was
-/// first used on. tcp_listener and unix_listener add where it listens and what accept() returns.
+/// first used on. At most one accept at a time (more is misuse). tcp_listener and unix_listener add
+/// where it listens and what accept() returns.
 class stream_listener {
 public:
     static constexpr int default_backlog = 4096;  ///< clipped by net.core.somaxconn

@@ -183,9 +183,9 @@ public:
         return read_by(detail::some_request(buffer));
     }
 
-    /// Completes when everything up to the end of `delimiter` is read and forgotten, whatever its
-    /// length: the way on after limit_exceeded. Returns false when the stream ended before.
-    /// Cancelled, it may be called again to go on.
+    /// Completes when everything up to the end of `delimiter`, which must live until then, is read
+    /// and forgotten, whatever its length: the way on after limit_exceeded. Returns false when the
+    /// stream ended before. Cancelled, it may be called again to go on.
     task<bool> skip_until(std::string_view delimiter) {
         const detail::delimited_record record = delimited(delimiter);
         co_await yield_if_cancelled();

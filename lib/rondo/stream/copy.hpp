@@ -13,9 +13,10 @@
 namespace rondo::inline v0 {
 
 /// Sends what comes from `from` into `to`, until the end of the stream; returns how many bytes.
-/// Leases are sent from where they are. The end is not passed on: `to.shutdown(...)` does that.
-/// Throws what either throws. Cut short, what was received and not yet sent, up to one piece, is
-/// lost; when it was cancelled, the error's transferred() tells how much `to` has taken.
+/// Both must live until then. Leases are sent from where they are. The end is not passed on:
+/// `to.shutdown(...)` does that. Throws what either throws. Cut short, what was received and not
+/// yet sent, up to one piece, is lost; when it was cancelled, the error's transferred() tells how
+/// much `to` has taken.
 template <readable_stream From, writable_stream To>
 task<std::uint64_t> copy(From& from, To& to) {
     std::uint64_t total = 0;

@@ -159,7 +159,8 @@ public:
     }
 
     /// Completes as recv(). Empties `values`, which must live until then, and fills it with copies
-    /// of all that is left; returns how many, and how many were missed before them.
+    /// of all that is left; returns how many, and how many were missed before them. 0 means that
+    /// the broadcast is closed and all was seen.
     detail::broadcast_receive_all_operation<T> receive_all(std::vector<T>& values) noexcept {
         return detail::broadcast_receive_all_operation<T>(*this, values);
     }

@@ -30,10 +30,10 @@ struct on_one_thread {
 
 }  // namespace detail
 
-/// A queue of at most `capacity` values between tasks of one thread; shared_channel is the one
-/// between threads. Senders wait while it is full, receivers while it is empty, each first come
-/// first served; with a capacity of 0 a send waits for its receiver. No value is lost by a
-/// cancellation: it is in the channel, or still the sender's, or returned to a receiver. Memory
+/// A queue of at most `capacity` values between any number of tasks of one thread; shared_channel
+/// is the one between threads. Senders wait while it is full, receivers while it is empty, each
+/// first come first served; with a capacity of 0 a send waits for its receiver. No value is lost by
+/// a cancellation: it is in the channel, or still the sender's, or returned to a receiver. Memory
 /// grows up to the capacity as it is used. The channel must outlive who waits for it.
 template <typename T>
 class channel {

@@ -30,8 +30,8 @@ private:
 
 }  // namespace detail
 
-/// Set, until it is reset: whoever waits meanwhile goes on. It belongs to one thread and must
-/// outlive who waits for it.
+/// Set, until it is reset: whoever waits meanwhile goes on. Any number of tasks may wait. It
+/// belongs to one thread and must outlive who waits for it.
 class event {
 public:
     explicit event(bool set = false) noexcept : set_(set) {}

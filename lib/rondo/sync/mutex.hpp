@@ -62,7 +62,8 @@ private:
 }  // namespace detail
 
 /// Keeps tasks of one thread apart where a critical section awaits; one that does not await needs
-/// none. Handed over in the order of the asking. It must outlive who waits for it.
+/// none. Any number of tasks may ask for it; it is handed over in the order of the asking. It must
+/// outlive who waits for it.
 class mutex {
 public:
     mutex() noexcept = default;

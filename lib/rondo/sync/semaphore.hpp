@@ -90,9 +90,9 @@ public:
 
 }  // namespace detail
 
-/// Counts permits, for instance of connections that may be open at a time. Tasks get them in the
-/// order of the asking: who wants many is not overtaken by who wants few. It belongs to one thread
-/// and must outlive who waits for it.
+/// Counts permits, for instance of connections that may be open at a time. Any number of tasks may
+/// ask, and they get them in the order of the asking: who wants many is not overtaken by who wants
+/// few. It belongs to one thread and must outlive who waits for it.
 class semaphore {
 public:
     explicit semaphore(std::size_t permits) noexcept : available_(permits) {}

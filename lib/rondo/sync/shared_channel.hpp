@@ -23,10 +23,10 @@ struct on_any_thread {
 
 }  // namespace detail
 
-/// What channel is for tasks of one thread, for tasks of several: the same rules, and a lock around
-/// each step. A copy is another handle on the same channel, so that threads can be given one each;
-/// the last one frees it. A handle must outlive who waits by it, and the loop of each thread must
-/// live until its tasks have ended, as run() sees to.
+/// What channel is for tasks of one thread, for any number of tasks of several: the same rules, and
+/// a lock around each step. A copy is another handle on the same channel, so that threads can be
+/// given one each; the last one frees it. A handle must outlive who waits by it, and the loop of
+/// each thread must live until its tasks have ended, as run() sees to.
 template <typename T>
 class shared_channel {
     using side = detail::on_any_thread;

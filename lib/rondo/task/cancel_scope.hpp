@@ -21,7 +21,7 @@ namespace rondo::inline v0 {
 ///
 /// cancel() reaches every operation awaited inside run(), nested work included, except under
 /// shield(). It stays: what is run later in the same scope is cancelled from the start. The scope
-/// must outlive its run() calls; it belongs to one thread.
+/// must outlive its run() calls, which may overlap; it belongs to one thread.
 class cancel_scope {
 public:
     cancel_scope() noexcept = default;

@@ -190,9 +190,10 @@ private:
 
 /// A coroutine that has not begun. Completes when its body has ended; returns what the body
 /// returned or throws what it threw. It starts when it is awaited, in the awaiting task's context,
-/// and is awaited where it is created: it neither moves nor copies, and only an rvalue can be
-/// awaited. Stored first (`auto t = f(x); co_await std::move(t);`) its reference arguments must
-/// live until then, which is the caller's duty. Destroyed without being awaited it never runs.
+/// and so is cancelled with it. It is awaited once, where it is created: it neither moves nor
+/// copies, and only an rvalue can be awaited. Stored first (`auto t = f(x); co_await
+/// std::move(t);`) its reference arguments must live until its end, which is the caller's duty.
+/// Destroyed without being awaited it never runs.
 template <typename T>
 class [[nodiscard("a task does nothing until it is awaited")]] task {
 public:
@@ -214,7 +215,7 @@ public:
     detail::settle_here_awaiter<T> settle() noexcept {
         return detail::settle_here_awaiter<T>(handle_);
     }
-    /// As settle(), in the context given.
+    /// As settle(), in the context given, which must live until then.
     detail::settle_awaiter<T> settle(context& where) noexcept {
         return detail::settle_awaiter<T>(handle_, where);
     }

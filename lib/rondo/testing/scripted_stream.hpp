@@ -68,8 +68,9 @@ private:
 /// before more is sent. Each answer is a piece: a receive returns at most one. Where the code under
 /// test leaves the script, its operation throws script_error, and so does every one after it.
 ///
-/// A stream, a lease_stream and a gather_stream; it does no I/O. Operations awaited in a cancelled
-/// scope fail and change nothing. It does not move, and belongs to one thread.
+/// A stream, a lease_stream and a gather_stream; it does no I/O. At most one receive and one send
+/// at a time (more is misuse), and they may overlap. Operations awaited in a cancelled scope fail
+/// and change nothing. It does not move, and belongs to one thread.
 class scripted_stream {
 public:
     scripted_stream();

@@ -10,31 +10,41 @@ import reference
 CONTRACT = "Completes when it is done; returns the count. Cancelled, it throws."
 
 
-def function(name, described, type_name="detail::some_operation", detailed=""):
+def function(name, described, type_name="detail::some_operation", detailed="", takes=()):
     """`described` may be of several overloads."""
+    parameters = "".join(f"<param><type>{escape(each)}</type></param>" for each in takes)
     texts = described if isinstance(described, tuple) else (described,)
     return "".join(
         f'<memberdef kind="function" id="{name}{number}" prot="public">'
-        f"<type>{escape(type_name)}</type><qualifiedname>{name}</qualifiedname>"
+        f"<type>{escape(type_name)}</type><qualifiedname>{name}</qualifiedname>{parameters}"
         f"<briefdescription><para>{escape(text)}</para></briefdescription>"
         f"<detaileddescription>{escape(detailed)}</detaileddescription>"
         f'<location file="a.hpp" line="{number}"/></memberdef>'
         for number, text in enumerate(texts))
 
 
-def compound(name, *members, base=None):
+def compound(name, *members, base=None, described=""):
     bases = f"<basecompoundref>{escape(base)}</basecompoundref>" if base else ""
     return (f"<doxygen><compounddef><compoundname>{name}</compoundname>{bases}"
+            f"<briefdescription>{escape(described)}</briefdescription>"
             f"{''.join(members)}</compounddef></doxygen>")
+
+
+def awaited(compounds):
+    with tempfile.TemporaryDirectory() as folder:
+        for number, each in enumerate(compounds):
+            kind = "namespace" if "<compoundname>rondo</compoundname>" in each else "class"
+            (pathlib.Path(folder) / f"{kind}{number}.xml").write_text(each)
+        return list(reference.awaited_functions(pathlib.Path(folder)))
 
 
 def found(*compounds):
     """The names of the functions without a contract."""
-    with tempfile.TemporaryDirectory() as folder:
-        for number, each in enumerate(compounds):
-            (pathlib.Path(folder) / f"class{number}.xml").write_text(each)
-        functions = list(reference.awaited_functions(pathlib.Path(folder)))
-        return [each.name for each in reference.without_contract(functions)]
+    return [each.name for each in reference.without_contract(awaited(compounds))]
+
+
+def unsaid(*compounds):
+    return [missing for _, missing in reference.unsaid(awaited(compounds))]
 
 
 class ReferenceTest(unittest.TestCase):
@@ -75,6 +85,48 @@ class ReferenceTest(unittest.TestCase):
         self.assertEqual(of("As close(), at once."), [])
         self.assertEqual(of("As other::send(), at once."), [])
         self.assertEqual(of("As send(), at once."), [f"{derived}::end"])
+
+    def test_what_is_borrowed_has_its_life_told(self):
+        def of(text, *takes):
+            return unsaid(compound("rondo", function("rondo::f", CONTRACT + text, takes=takes)))
+        life = ["how long what it borrows must live"]
+        for each in ("std::span< const std::byte >", "const_buffer", "std::string_view", "To &",
+                     "const Buffers &..."):
+            self.assertEqual(of("", "int", each), life, each)
+            self.assertEqual(of(" It must live until then.", each), [], each)
+        for each in ("int", "std::string", "A &&", "Arguments &&...", "const endpoint &"):
+            self.assertEqual(of("", each), [], each)
+
+    def test_a_count_has_its_zero_told(self):
+        def of(text, takes):
+            return unsaid(compound("rondo", function("rondo::f", text, takes=[takes])))
+        room, text = "std::span< std::byte >", CONTRACT + " The buffer must live until then."
+        self.assertEqual(of(text, room), ["what 0 means"])
+        self.assertEqual(of(text + " 0 is the end.", room), [])
+        self.assertEqual(of(text, "const_buffer"), [])
+
+    def test_overlap_and_cancellation_are_told_there_or_at_the_class(self):
+        def of(text, at_class="", at_base=""):
+            return unsaid(compound("rondo::base", described=at_base),
+                          compound("rondo::one", function("rondo::one::wait", text), base="base",
+                                   described=at_class))
+        overlap, cancel = (f"what {what}, nor does its class"
+                           for what in ("may overlap", "a cancellation does"))
+        self.assertEqual(of("Completes. Throws socket_error."), [overlap, cancel])
+        self.assertEqual(of("Completes. Throws operation_canceled. One at a time."), [])
+        self.assertEqual(of("Completes.", "They may overlap. Cancelled, they throw."), [])
+        self.assertEqual(of("Completes.", "Cancelled, they throw.", "One at a time."), [])
+        free = function("rondo::wait", "Completes. Throws socket_error.")
+        self.assertEqual(unsaid(compound("rondo", free)), [cancel])
+
+    def test_what_is_referred_to_says_it_as_well(self):
+        said = CONTRACT + " The view must live until then."
+        self.assertEqual(unsaid(compound(
+            "rondo", function("rondo::a", "As b().", takes=["std::string_view"]),
+            function("rondo::b", "As c()."), function("rondo::c", said))), [])
+        self.assertEqual(unsaid(compound(
+            "rondo", function("rondo::a", ("As a().", "As a()."), takes=["To &"]))),
+            2 * ["how long what it borrows must live", "what a cancellation does, nor does its class"])
 
     def test_what_is_not_awaited_is_left_alone(self):
         self.assertEqual(found(compound("rondo", function("rondo::size", "", "std::size_t"))), [])

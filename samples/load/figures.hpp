@@ -17,32 +17,37 @@ using clock = rondo::clock;
 
 class figures {
 public:
-    explicit figures(const options& chosen) {
+    explicit figures(const options& chosen) : is_open_(chosen.rate > 0) {
         if (chosen.pid != 0) server_.emplace(chosen.pid);
     }
 
+    // Reads what the server's threads have switched so far; takes a while where they are many.
+    void prepare();
     // The warm-up is over: what was counted so far is forgotten.
     void begin();
     void end();
     bool has_begun() const noexcept { return begun_; }
     bool has_ended() const noexcept { return ended_; }
 
-    // One message came back at `now` that was to be sent at `intended`.
+    // One message came back at `now` that was to be sent at `intended`. By a schedule, latency is
+    // that of the messages due in the measured time, all of them and no others: what the warm-up
+    // has left behind would stand at the slow end, one burst of it for many seconds.
     void count(clock::time_point now, clock::time_point intended) noexcept {
-        latencies.add(static_cast<std::uint64_t>((now - intended).count()));
+        if (!is_open_ || intended >= begin_)
+            latencies.add(static_cast<std::uint64_t>((now - intended).count()));
         ++messages;
     }
     // Those of `schedule` that were not back at the end count as what they had waited so far.
     template <typename Schedule>
     void count_overdue(const Schedule& schedule) {
-        schedule.each_overdue(end_, [&](clock::duration waited) {
+        schedule.each_overdue(begin_, end_, [&](clock::duration waited) {
             latencies.add(static_cast<std::uint64_t>(waited.count()));
             ++unanswered;
         });
     }
     // It is sent now.
     void note_sending(clock::time_point now, clock::time_point intended) noexcept {
-        if (now - intended > std::chrono::milliseconds(1)) ++behind;
+        if (intended >= begin_ && now - intended > std::chrono::milliseconds(1)) ++behind;
     }
 
     const std::optional<server_process>& server() const noexcept { return server_; }
@@ -54,7 +59,7 @@ public:
     std::uint64_t server_bytes() const noexcept { return server_bytes_; }  // resident, at the end
 
     histogram latencies;           // nanoseconds
-    std::uint64_t messages = 0;
+    std::uint64_t messages = 0;    // that came back
     std::uint64_t behind = 0;      // sent later than 1 ms after their time
     std::uint64_t lost = 0;        // datagrams, or lines that a chat has dropped
     std::uint64_t unanswered = 0;  // were to be sent, and were not back at the end
@@ -70,6 +75,7 @@ private:
     clock::time_point begin_;
     clock::time_point end_;
     double own_cpu_ = 0;
+    bool is_open_;
     bool begun_ = false;
     bool ended_ = false;
 };

@@ -22,7 +22,7 @@ public:
         if (value > greatest_) greatest_ = value;
     }
 
-    bool empty() const noexcept { return total_ == 0; }
+    std::uint64_t total() const noexcept { return total_; }
     std::uint64_t least() const noexcept { return least_; }
     std::uint64_t greatest() const noexcept { return greatest_; }
     double mean() const noexcept { return static_cast<double>(sum_) / static_cast<double>(total_); }

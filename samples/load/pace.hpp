@@ -27,11 +27,12 @@ public:
     void note_sent() noexcept { ++sent_; }
     void note_back() noexcept { ++back_; }
 
-    // How long those that are not back at `end` have waited since their time.
+    // How long those of [begin, end) that are not back at `end` have waited since their time.
     template <typename Visit>
-    void each_overdue(clock::time_point end, Visit visit) const {
+    void each_overdue(clock::time_point begin, clock::time_point end, Visit visit) const {
         if (!is_open()) return;
-        for (std::uint64_t i = back_; time_of(i) < end; ++i) visit(end - time_of(i));
+        for (std::uint64_t i = back_; time_of(i) < end; ++i)
+            if (time_of(i) >= begin) visit(end - time_of(i));
     }
 
 private:

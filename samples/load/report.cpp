@@ -115,7 +115,8 @@ std::string json_report(const options& chosen, const figures& measured, std::str
         .add("rate", rate)
         .add("bytes_per_second", rate * static_cast<double>(chosen.size));
     if (chosen.udp || chosen.what == profile::room) all.add("lost", measured.lost);
-    if (chosen.rate > 0) all.add("behind", measured.behind);
+    if (chosen.rate > 0)
+        all.add("due", measured.latencies.total()).add("behind", measured.behind);
     if (chosen.rate > 0 && chosen.what != profile::room)
         all.add("unanswered", measured.unanswered);
     all.add("latency_us", latency_json(measured.latencies))

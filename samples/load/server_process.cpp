@@ -40,19 +40,22 @@ void server_process::is_gone() const {
     throw std::runtime_error(fmt::format("there is no process {} (--pid)", process_));
 }
 
-server_usage server_process::usage() const {
-    server_usage now;
+double server_process::cpu_seconds() const {
     timespec used{};
     if (::clock_gettime(clock_, &used) != 0) is_gone();
-    now.cpu_seconds = static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+    return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) * 1e-9;
+}
+
+std::map<pid_t, switches> server_process::thread_switches() const {
+    std::map<pid_t, switches> threads;
     std::error_code gone;
     for (const auto& thread :
          std::filesystem::directory_iterator(folder_of(process_) / "task", gone)) {
-        switches& counted = now.threads[std::stoi(thread.path().filename())];
+        switches& counted = threads[std::stoi(thread.path().filename())];
         counted.voluntary = status_value(thread.path() / "status", "voluntary_ctxt_switches:");
         counted.involuntary = status_value(thread.path() / "status", "nonvoluntary_ctxt_switches:");
     }
-    return now;
+    return threads;
 }
 
 std::uint64_t server_process::resident_bytes() const {

@@ -53,6 +53,10 @@ rondo::task<> show_progress(session& all) {
 
 rondo::task<> keep_time(session& all) {
     co_await rondo::sleep_for(std::chrono::duration<double>(all.chosen.warm_up));
+    const clock::time_point prepares = clock::now();
+    all.measured.prepare();
+    // What was due meanwhile is to be worked off before the measured time, not in it.
+    if (all.chosen.rate > 0) co_await rondo::sleep_for(2 * (clock::now() - prepares));
     all.measured.begin();
     auto rest = co_await rondo::as_result(
         rondo::sleep_for(std::chrono::duration<double>(all.chosen.seconds)));

@@ -22,6 +22,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace rondo;
@@ -33,9 +34,10 @@ namespace {
 // `load WHERE ARGUMENTS... --json`, for a moment.
 std::vector<std::string> command(const std::string& where,
                                  const std::vector<std::string>& arguments,
-                                 const std::string& seconds = "0.1") {
+                                 const std::string& seconds = "0.1",
+                                 const std::string& warm_up = "0") {
     std::vector<std::string> words = {sample("load"), where,      "--json", "--warm-up",
-                                      "0",            "--seconds", seconds};
+                                      warm_up,        "--seconds", seconds};
     words.insert(words.end(), arguments.begin(), arguments.end());
     return words;
 }
@@ -76,8 +78,9 @@ std::map<std::string, double> measured(const std::vector<std::string>& words) {
 
 // A listener of the test's own, and a load on it.
 struct loaded {
-    explicit loaded(const std::vector<std::string>& arguments, const std::string& seconds = "60")
-        : load(command(listener.local_endpoint().to_string(), arguments, seconds)) {}
+    explicit loaded(const std::vector<std::string>& arguments, const std::string& seconds = "60",
+                    const std::string& warm_up = "0")
+        : load(command(listener.local_endpoint().to_string(), arguments, seconds, warm_up)) {}
 
     tcp_listener listener = listen_on_loopback();
     program load;
@@ -164,6 +167,28 @@ TEST_CASE("a server's pause counts for every message that was due in it", "[samp
     // Some 40 of 100, by 100 ms on average. In a closed loop it would be one.
     CHECK(all["latency_us.p90"] > 50'000);
     CHECK(all["behind"] >= 30);
+}
+
+TEST_CASE("latency is that of all messages due in the measured time, and no others",
+          "[samples][load]") {
+    loaded peers({"--rate", "200"}, "0.4", "0.1");
+    test::run([&]() -> task<> {
+        bool paused = false;
+        const auto pause = [&](tcp_socket&, chunk&, std::size_t offset) -> task<> {
+            // What comes first is from before the schedule.
+            if (offset == 0 || std::exchange(paused, true)) co_return;
+            co_await sleep_for(300ms);
+        };
+        co_await echo_with(peers.listener, pause);
+    });
+    const outcome ended = peers.load.finish();
+    INFO(ended.err);
+    REQUIRE(ended.exit_code == 0);
+    auto all = numbers(ended.out);
+    CHECK(std::abs(all["due"] - 200 * all["seconds"]) <= 1);
+    // The 20 of the warm-up came back in the measured time, too.
+    CHECK(all["messages"] + all["unanswered"] >= all["due"] + 15);
+    CHECK(all["latency_us.p90"] > 50'000);
 }
 
 TEST_CASE("load finds a wrong byte and says where", "[samples][load]") {

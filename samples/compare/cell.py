@@ -60,8 +60,8 @@ class Cell:
 
     def sent_late(self):
         """The share of messages that went out more than 1 ms late in the usual open round."""
-        known = [row["behind"] / row["messages"] for row in self.opened
-                 if row.get("behind") is not None and row.get("messages")]
+        known = [row["behind"] / row["due"] for row in self.opened
+                 if row.get("behind") is not None and row.get("due")]
         return statistics.median(known) if known else 0
 
     def is_complete(self, counting):

@@ -66,10 +66,17 @@ BEYOND = 10  # as many messages of a round are slower than a percentile that is 
 
 
 def is_known(kind, row):
-    """Whether a round has enough messages for that figure."""
-    messages = row.get("messages")
-    return kind not in LATENCIES or messages is None or \
-        messages * (1 - LATENCIES[kind]) >= BEYOND - 1e-6
+    """Whether a round has enough messages for that figure: by those that were due, since one that
+    stalled has fewer that came back, and would be left out with its stall."""
+    due = row.get("due")
+    return kind not in LATENCIES or due is None or due * (1 - LATENCIES[kind]) >= BEYOND - 1e-6
+
+
+def seconds_for(kind, rate, seconds):
+    """How long to measure, so that a percentile has enough messages with a tenth to spare; no
+    longer than half as long again, where it has not."""
+    needed = 1.1 * BEYOND / (1 - LATENCIES[kind]) / rate
+    return round(needed, 2) if seconds < needed <= 1.5 * seconds else seconds
 
 
 # Above and below which the load generator, and not the server, has been the limit.

@@ -51,6 +51,8 @@ def row_of(report):
         "p99_us": latency.get("p99"),
         "p99_9_us": latency.get("p99_9"),
         "max_us": latency.get("max"),
+        "due": report.get("due"),
+        "unanswered": report.get("unanswered"),
         "behind": report.get("behind"),
         "server_cpu": server.get("cpu"),
         "cpu_us_per_message": server.get("cpu_us_per_message"),

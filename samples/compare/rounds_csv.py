@@ -6,8 +6,8 @@ from points import Point
 import variants
 
 KEY = ("profile", "connections", "size", "variant", "loop", "round", "status", "offered_rate")
-MEASURED = ("rate", "bytes_per_second", "p50_us", "p99_us", "p99_9_us", "max_us", "behind",
-            "messages", "seconds", "server_cpu", "cpu_us_per_message", "calls_per_message",
+MEASURED = ("rate", "bytes_per_second", "p50_us", "p99_us", "p99_9_us", "max_us", "due",
+            "unanswered", "behind", "messages", "seconds", "server_cpu", "cpu_us_per_message", "calls_per_message",
             "switches_per_message", "rss_bytes", "idle_bytes_per_connection", "load_cpu",
             "load_limited")
 
@@ -60,7 +60,7 @@ def read(path):
                 (cell.fails if kind == "failed" else cell.cannot)(why)
                 continue
             rows = {"closed": cell.closed, "open": cell.opened, "counted": cell.counted}
-            measured = {name: value_of(row[name]) for name in MEASURED}
+            measured = {name: value_of(row.get(name)) for name in MEASURED}
             rows[row["loop"]].append({**measured, "offered_rate": value_of(row["offered_rate"])})
     points = {}
     for (point, _), cell in cells.items():

@@ -80,7 +80,7 @@ class Comparison:
         for cell in {id(cell): cell for cell in (*counted[:1], *counted[-1:])}.values():
             for _ in range(TRIES):
                 self.say_progress(f"{point.name}: choosing a rate: {cell.variant.title}")
-                tried = self.one_round(cell, rate, self.plan.seconds)
+                tried = self.one_round(cell, rate, self.plan.seconds, self.plan.warm_up)
                 lower = figures.quieter_rate(rate, tried and tried["load_cpu"])
                 if lower == rate:
                     break
@@ -89,7 +89,10 @@ class Comparison:
 
     def rounds(self, point, cells, loop, rate, writer):
         count = self.plan.open_rounds if rate else self.plan.rounds
-        seconds = self.plan.open_seconds if rate else self.plan.seconds
+        seconds, warm_up = self.plan.seconds, self.plan.warm_up
+        if rate:
+            seconds = figures.seconds_for(figures.P99_9, rate, self.plan.open_seconds)
+            warm_up = self.plan.open_warm_up
         for number in range(1, count + 1):
             # Each round begins with another one, so that nobody always follows the same.
             first = number % len(cells)
@@ -98,12 +101,12 @@ class Comparison:
                     continue
                 self.say_progress(f"{point.name}: {loop} loop, round {number} of "
                                   f"{count}: {cell.variant.title}")
-                row = self.one_round(cell, rate, seconds)
+                row = self.one_round(cell, rate, seconds, warm_up)
                 if row:
                     (cell.opened if rate else cell.closed).append(row)
                     writer.round(cell, loop, number, row)
 
-    def one_round(self, cell, rate, seconds):
+    def one_round(self, cell, rate, seconds, warm_up):
         """The row, or None with the problem in the cell."""
         key = (cell.variant.program, cell.variant.engine)
         if key in self.stillborn:
@@ -112,7 +115,7 @@ class Comparison:
         server = Server(cell.variant, self.given.built, self.server_core)
         try:
             with server:
-                row = self.measured(cell, server, rate, seconds)
+                row = self.measured(cell, server, rate, seconds, warm_up)
                 gone = server.what_happened()
                 if gone:
                     raise ServerFailed(gone)
@@ -133,10 +136,10 @@ class Comparison:
         else:
             cell.fails("does not start: " + why)
 
-    def measured(self, cell, server, rate, seconds):
+    def measured(self, cell, server, rate, seconds, warm_up):
         try:
             report = measure.run_load(self.given.load, server.port, cell.point, self.load_core,
-                                      seconds, self.plan.warm_up, rate or 0,
+                                      seconds, warm_up, rate or 0,
                                       server.process.pid)
         except LoadFailed as failure:
             refusal = server.refusal()

@@ -45,7 +45,7 @@ def cell(name="epoll", rates=(1000.0, 3000.0, 2000.0), limited=False, point=PING
     made.closed = [{"rate": rate, "cpu_us_per_message": 2.0, "load_limited": limited}
                    for rate in rates]
     made.opened = [{"p50_us": 50.0, "p99_us": 90.0, "p99_9_us": 99.0, "offered_rate": 500,
-                    "rate": 500.0, "messages": messages, "load_cpu": load_cpu}]
+                    "rate": 500.0, "due": messages, "load_cpu": load_cpu}]
     return made
 
 
@@ -176,6 +176,16 @@ class TableTest(unittest.TestCase):
         for messages, shown in ((99, 1), (1000, 2), (9999, 2), (10000, 3)):
             texts = table.row(cell(messages=messages))[2:5]
             self.assertEqual(sum(bool(text) for text in texts), shown)
+
+    def test_a_round_that_stalled_is_not_left_out(self):
+        stalled = cell()
+        stalled.opened.append({**stalled.opened[0], "messages": 9000, "unanswered": 1000,
+                               "due": 10000, "p99_9_us": 43000.0})
+        self.assertEqual(stalled.figure(figures.P99_9).high, 43000)
+
+    def test_a_round_is_longer_where_a_percentile_has_nearly_messages_enough(self):
+        for rate, seconds in ((8900, 2), (5000, 2.2), (4000, 2.75), (3000, 2)):
+            self.assertEqual(figures.seconds_for(figures.P99_9, rate, 2), seconds)
 
     def test_a_latency_at_a_rate_that_was_not_reached_is_marked(self):
         slow = cell()
@@ -341,7 +351,7 @@ class RunTest(unittest.TestCase):
                     os.chmod(file.fileno(), 0o755)
                     file.write(text)
             point = Point("ping-pong", 1, 64)
-            given = SimpleNamespace(plan=Plan((point,), rounds, 0.1, 0, 1, 0.1, (0.1, 0.2)),
+            given = SimpleNamespace(plan=Plan((point,), rounds, 0.1, 0, 1, 0, 0.1, (0.1, 0.2)),
                                     only=[only], built=folder,
                                     load=os.path.join(folder, "load"))
             comparison = run.Comparison(given, 1024)

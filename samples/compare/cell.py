@@ -39,10 +39,11 @@ class Cell:
                                  if figures.is_known(kind, row))
 
     def limited(self, kind=figures.RATE):
-        """Whether the figure tells of the load generator: for a rate, if in any round it has been
-        the limit; for a latency, if it usually had too little time left to be punctual."""
+        """Whether the figure tells of the load generator, by the medians of its rounds: for a rate,
+        if it has been the limit; for a latency, if it had too little time left to be punctual."""
         if kind is figures.RATE:
-            return any(row.get("load_limited") for row in self.rows(kind))
+            return figures.load_was_limit(*(share and share.median for share in (
+                self.figure(figures.LOAD), self.figure(figures.SERVER_SHARE))))
         if kind not in figures.LATENCIES:
             return False
         known = [row["load_cpu"] for row in self.rows(kind) if row.get("load_cpu") is not None]

@@ -22,6 +22,8 @@ RATE = Kind("rate", "rate", "messages/s", smaller_is_better=False)
 P50 = Kind("p50_us", "p50", "us")
 P99 = Kind("p99_us", "p99", "us")
 P99_9 = Kind("p99_9_us", "p99.9", "us")
+LOAD = Kind("load_cpu", "load", "of its core")
+SERVER_SHARE = Kind("server_cpu", "server", "of its core")
 CPU = Kind("cpu_us_per_message", "CPU", "us a message")
 CALLS = Kind("calls_per_message", "system calls", "a message")
 SWITCHES = Kind("switches_per_message", "switches", "a message")
@@ -38,27 +40,38 @@ def summarise(values) -> Optional[Figure]:
 
 def number(value):
     """Three digits that mean something: 1.23 M, 45.6 k, 789, 1.23, 0.0123."""
+    scale, unit = scaled(value)
+    return str(int(scale)) if not unit and scale == int(scale) else digits(scale) + unit
+
+
+def scaled(value):
     for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= limit * 0.9995:
-            return digits(value / limit) + unit
-    return str(int(value)) if value == int(value) else digits(value)
+            return value / limit, unit
+    return value, ""
 
 
 def digits(value):
+    """As many places for 2 as for 2.01, which stands below it."""
     if value == 0:
         return "0"
+    if abs(value) < 0.00005:
+        return "<0.0001"
     for limit, places in ((99.95, 0), (9.995, 1), (0.9995, 2), (0.09995, 3), (0, 4)):
         if abs(value) >= limit:
             return f"{value:.{places}f}"
 
 
 def with_spread(figure: Optional[Figure]):
-    """`45.6 k [44.1 k - 46.0 k]`; without the range where there is one round only."""
+    """`45.6 k [44.1-46.0]`: the range is in the median's unit, and missing where there is one round
+    only."""
     if figure is None:
         return ""
+    value, unit = scaled(figure.median)
     if figure.rounds == 1:
-        return number(figure.median)
-    return f"{number(figure.median)} [{number(figure.low)} - {number(figure.high)}]"
+        return digits(value) + unit
+    scale = figure.median / value if value else 1
+    return f"{digits(value)}{unit} [{digits(figure.low / scale)}-{digits(figure.high / scale)}]"
 
 
 LATENCIES = {P50: 0.5, P99: 0.99, P99_9: 0.999}  # to the share of messages that are faster
@@ -79,8 +92,9 @@ def seconds_for(kind, rate, seconds):
     return round(needed, 2) if seconds < needed <= 1.5 * seconds else seconds
 
 
-# Above and below which the load generator, and not the server, has been the limit.
-BUSY_LOAD, IDLE_SERVER = 0.95, 0.9
+# Above and below which the load generator, and not the server, has been the limit: a core has less
+# than a whole second in a second where the host takes some of it.
+BUSY_LOAD, IDLE_SERVER, APART = 0.85, 0.9, 0.1
 # Of its core, what the load may use in an open loop: above it, it is its own queue that is measured.
 QUIET_LOAD = 0.6
 # What a rate is chosen for, so that other rounds of it stay below.
@@ -91,7 +105,7 @@ def load_was_limit(load_cpu, server_cpu):
     """Whether the load had no time left while the server had. False where one is unknown."""
     if load_cpu is None or server_cpu is None:
         return False
-    return load_cpu > BUSY_LOAD and server_cpu < IDLE_SERVER
+    return load_cpu > BUSY_LOAD and server_cpu < IDLE_SERVER and load_cpu > server_cpu + APART
 
 
 def offered_rate(rates, share=0.5):

@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 
-import figures
 from server import prepare
 
 
@@ -60,7 +59,6 @@ def row_of(report):
         "rss_bytes": server.get("rss_bytes"),
         "idle_bytes_per_connection": server.get("idle_bytes_per_connection"),
         "load_cpu": report.get("load_cpu"),
-        "load_limited": figures.load_was_limit(report.get("load_cpu"), server.get("cpu")),
     }
 
 

@@ -30,11 +30,13 @@ READING = """
 <p>Each server ran on one core, the load generator on another where there is one (see the machine,
 below), on the loopback interface, one server at a time. A point is measured in rounds; in a round each variant has its turn, so that what
 slows the machine for a while slows all of them. Figures are the median of the rounds, and in
-brackets the least and the greatest.</p>
+brackets the least and the greatest, in the same unit.</p>
 <ul>
 <li><b>messages/s</b>: closed loop, the next message after the echo of the last. In
 <i>stream</i> many are under way at once; in <i>short</i> one is a connection with one echo; in
 <i>room</i> one is a delivered line.</li>
+<li><b>load</b>: what the load generator used of its core meanwhile. Near 100 % a rate is that of
+server and load together: one that leaves more of the work to the load looks slower than it is.</li>
 <li><b>p50, p99, p99.9</b>: open loop, at a rate that is the same for all variants: half of what
 the slowest does that can serve more than one, or less where the load generator would be busy for
 more than half of its time. Time counts from when a message was due, so that a stall delays all that
@@ -47,9 +49,9 @@ calls are, since a server may end a thread with each connection; empty where tha
 <li><b>B/idle conn.</b>: what the server's memory grew by, for each connection that has echoed
 once and waits. The kernel's part is not in it: sockets, the stacks in it that threads have, armed
 requests of a ring, the items of an epoll set.</li>
-<li class="limited"><b>(!)</b>, hollow in the pictures: the load generator used its core fully and
-the server did not. The server could do more; such rates say nothing about which is faster. At a
-latency: the load generator used more than 60 % of its core, so its own queue is in it. It is a
+<li class="limited"><b>(!)</b>, hollow in the pictures: by the medians the load generator used more
+than 85 % of its core, the server less than 90 % of its own, and less than the load by 10 % or more.
+The server could do more; such rates say nothing about which is faster. At a latency: the load generator used more than 60 % of its core, so its own queue is in it. It is a
 program of rondo itself.</li>
 <li class="limited"><b>(late)</b>: not all of the offered rate was reached. Such a latency tells how
 long the round went on.</li>

@@ -8,8 +8,7 @@ import variants
 KEY = ("profile", "connections", "size", "variant", "loop", "round", "status", "offered_rate")
 MEASURED = ("rate", "bytes_per_second", "p50_us", "p99_us", "p99_9_us", "max_us", "due",
             "unanswered", "behind", "messages", "seconds", "server_cpu", "cpu_us_per_message", "calls_per_message",
-            "switches_per_message", "rss_bytes", "idle_bytes_per_connection", "load_cpu",
-            "load_limited")
+            "switches_per_message", "rss_bytes", "idle_bytes_per_connection", "load_cpu")
 
 
 class Writer:
@@ -37,7 +36,6 @@ class Writer:
         key = dict(zip(KEY, (point.profile, point.connections, point.size, cell.variant.name,
                              loop, number, status, row.get("offered_rate"))))
         measured = {name: row.get(name) for name in MEASURED}
-        measured["load_limited"] = int(bool(row.get("load_limited"))) if row else None
         self.writer.writerow({**key, **measured})
         self.file.flush()
 

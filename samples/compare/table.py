@@ -1,7 +1,7 @@
 """The table of a point, in text: for a terminal while the run goes on, and for the report."""
 import figures
 
-HEADINGS = ("", "messages/s", "p50 us", "p99 us", "p99.9 us", "CPU us/msg", "calls/msg",
+HEADINGS = ("", "messages/s", "load", "p50 us", "p99 us", "p99.9 us", "CPU us/msg", "calls/msg",
             "switches/msg", "B/idle conn.")
 KINDS = (figures.RATE, figures.P50, figures.P99, figures.P99_9, figures.CPU, figures.CALLS,
          figures.SWITCHES, figures.MEMORY)
@@ -11,7 +11,7 @@ SENT_LATE = 0.01  # of the messages, above which a p99 is that of the sending
 SWITCHES_NOTE = ("no switches: where threads end with their connections, only a counter of the "
                  "kernel has theirs")
 LATE_NOTE = "(late) not all of the offered rate was reached, so these tell how long it went on"
-LIMIT_NOTE = "(!) at a rate: the load generator was the limit, not the server: it could do more"
+LIMIT_NOTE = ("(!) at a rate: the load generator was the limit, not the server, which could do more")
 LATENCY_LIMIT_NOTE = (f"(!) at a latency: the load generator used more than {figures.QUIET_LOAD:.0%} "
                       "of its core, so its own queue is in it").replace("%", " %")
 
@@ -24,6 +24,12 @@ def figure_text(cell, kind):
     if text and kind in figures.LATENCIES and cell.late():
         text += LATE_MARK
     return text
+
+
+def load_text(cell):
+    """What the load used of its core while that rate was measured."""
+    share = cell.figure(figures.LOAD)
+    return f"{100 * share.median:.0f} %" if share else ""
 
 
 def notes(cells):
@@ -48,7 +54,8 @@ def row(cell):
     """The texts of a variant's row; a problem takes the place of all figures."""
     if cell.problem:
         return [cell.variant.title, ("FAILED: " if cell.failed else "") + cell.problem]
-    return [cell.variant.title, *(figure_text(cell, kind) for kind in KINDS)]
+    rate, *others = (figure_text(cell, kind) for kind in KINDS)
+    return [cell.variant.title, rate, load_text(cell), *others]
 
 
 def heading(cells):

@@ -42,8 +42,8 @@ def variant(name):
 def cell(name="epoll", rates=(1000.0, 3000.0, 2000.0), limited=False, point=PING, messages=20000,
          load_cpu=0.5):
     made = Cell(point, variant(name))
-    made.closed = [{"rate": rate, "cpu_us_per_message": 2.0, "load_limited": limited}
-                   for rate in rates]
+    made.closed = [{"rate": rate, "cpu_us_per_message": 2.0, "load_cpu": 0.97,
+                    "server_cpu": 0.8 if limited else 0.95} for rate in rates]
     made.opened = [{"p50_us": 50.0, "p99_us": 90.0, "p99_9_us": 99.0, "offered_rate": 500,
                     "rate": 500.0, "due": messages, "load_cpu": load_cpu}]
     return made
@@ -62,10 +62,18 @@ class FiguresTest(unittest.TestCase):
 
     def test_one_round_has_no_spread(self):
         self.assertEqual(figures.with_spread(figures.summarise([45600])), "45.6 k")
-        self.assertEqual(figures.with_spread(figures.summarise([1, 3, 2])), "2 [1 - 3]")
+        self.assertEqual(figures.with_spread(figures.summarise([1, 3, 2])), "2.00 [1.00-3.00]")
+
+    def test_the_range_is_in_the_unit_of_the_median(self):
+        self.assertEqual(figures.with_spread(figures.summarise([990, 1050, 36000])),
+                         "1.05 k [0.990-36.0]")
+        self.assertEqual(figures.with_spread(figures.summarise([0, 0, 0.00001])), "0 [0-<0.0001]")
 
     def test_the_load_was_the_limit_where_it_alone_had_no_time_left(self):
         self.assertTrue(figures.load_was_limit(0.99, 0.5))
+        self.assertTrue(figures.load_was_limit(0.92, 0.67))  # the host took the rest
+        self.assertFalse(figures.load_was_limit(0.91, 0.82))  # both nearly full
+        self.assertFalse(figures.load_was_limit(0.76, 0.46))  # one waits for the other
         self.assertFalse(figures.load_was_limit(0.99, 0.95))
         self.assertFalse(figures.load_was_limit(0.5, 0.5))
         self.assertFalse(figures.load_was_limit(None, 0.5))
@@ -151,13 +159,20 @@ class CodeLinesTest(unittest.TestCase):
 
 class TableTest(unittest.TestCase):
     def test_a_row_has_medians_with_their_spread(self):
-        self.assertEqual(table.row(cell())[:4], ["epoll", "2.00 k [1.00 k - 3.00 k]", "50", "90"])
+        self.assertEqual(table.row(cell())[:4], ["epoll", "2.00 k [1.00-3.00]", "97 %", "50.0"])
 
     def test_a_rate_the_load_was_the_limit_of_is_marked_and_explained(self):
         text = "\n".join(table.lines([cell(limited=True), cell("poll")]))
         self.assertEqual(text.count("(!)"), 2)
         self.assertIn(table.LIMIT_NOTE, text)
         self.assertNotIn("(!)", "\n".join(table.lines([cell()])))
+
+    def test_one_round_of_several_marks_no_rate(self):
+        once = cell()
+        once.closed[0]["server_cpu"] = 0.5
+        self.assertFalse(once.limited())
+        once.closed[1]["server_cpu"] = 0.5
+        self.assertTrue(once.limited())
 
     def test_a_latency_with_the_loads_own_queue_in_it_is_marked_and_explained(self):
         text = "\n".join(table.lines([cell(load_cpu=0.61), cell("poll")]))
@@ -174,7 +189,7 @@ class TableTest(unittest.TestCase):
 
     def test_a_percentile_with_too_few_messages_beyond_it_is_not_shown(self):
         for messages, shown in ((99, 1), (1000, 2), (9999, 2), (10000, 3)):
-            texts = table.row(cell(messages=messages))[2:5]
+            texts = table.row(cell(messages=messages))[3:6]
             self.assertEqual(sum(bool(text) for text in texts), shown)
 
     def test_a_round_that_stalled_is_not_left_out(self):
@@ -190,9 +205,9 @@ class TableTest(unittest.TestCase):
     def test_a_latency_at_a_rate_that_was_not_reached_is_marked(self):
         slow = cell()
         slow.opened[0]["rate"] = 450
-        self.assertIn("(late)", table.row(slow)[2])
+        self.assertIn("(late)", table.row(slow)[3])
         slow.opened[0]["rate"] = 490
-        self.assertNotIn("(late)", table.row(slow)[2])
+        self.assertNotIn("(late)", table.row(slow)[3])
 
     def test_the_documentation_gets_the_same_table(self):
         cannot = Cell(PING, variant("select"))
@@ -266,8 +281,8 @@ class LossesTest(unittest.TestCase):
 
     def test_rondo_behind_the_first_or_behind_the_same_by_hand_is_a_loss(self):
         (line,) = self.lines(epoll=(20, 21), rondo_uring=(30, 30), rondo_epoll=(15, 15))
-        self.assertEqual(line, "ping-pong 128 x 64 B, rate: rondo on epoll 15 [15 - 15]; "
-                               "epoll 20.5 [20 - 21]")
+        self.assertEqual(line, "ping-pong 128 x 64 B, rate: rondo on epoll 15.0 [15.0-15.0]; "
+                               "epoll 20.5 [20.0-21.0]")
         first = self.lines(threads=(40, 40), rondo_uring=(30, 41), rondo_epoll=(15, 15))
         self.assertEqual([line.endswith("(the ranges overlap)") for line in first], [True, False])
 

@@ -68,7 +68,8 @@ def check(parser, given):
             parser.error(f"--{name} is at least 1")
     given.plan = plan._replace(points=tuple(chosen[:given.points]),
                                rounds=given.rounds or plan.rounds,
-                               open_rounds=given.rounds or plan.open_rounds)
+                               open_rounds=given.rounds or plan.open_rounds,
+                               counted_rounds=given.rounds or plan.counted_rounds)
     given.load = given.load or os.path.join(given.built, "load")
     if not given.publish and not os.access(given.load, os.X_OK):
         parser.error(f"{given.load} is not built: ./samples/run compare builds it")
@@ -93,7 +94,8 @@ def surroundings(given):
         None: "nothing: neither tracefs nor strace can be used here"}[counting.how()]
     plan = given.plan
     facts["rounds"] = (f"{plan.rounds} of {plan.seconds:g} s, for latencies {plan.open_rounds} of "
-                       f"{plan.open_seconds:g} s, interleaved")
+                       f"{plan.open_seconds:g} s, for system calls {plan.counted_rounds} of "
+                       f"{sum(plan.counted):g} s, interleaved")
     return facts
 
 

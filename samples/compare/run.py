@@ -63,8 +63,8 @@ class Comparison:
             if rate:
                 self.rounds(point, cells, "open", rate, writer)
         if point.calls and self.counting:
-            for cell in cells:
-                self.count_calls(cell, writer)
+            for number, cell in self.turns(point, cells, "counted", self.plan.counted_rounds):
+                self.count_calls(cell, number, writer)
 
     @staticmethod
     def counts_for_rate(cell):
@@ -93,18 +93,23 @@ class Comparison:
         if rate:
             seconds = figures.seconds_for(figures.P99_9, rate, self.plan.open_seconds)
             warm_up = self.plan.open_warm_up
+        for number, cell in self.turns(point, cells, loop, count):
+            row = self.one_round(cell, rate, seconds, warm_up)
+            if row:
+                (cell.opened if rate else cell.closed).append(row)
+                writer.round(cell, loop, number, row)
+
+    def turns(self, point, cells, loop, count):
+        """(round, cell) in the order in which they have their turn: in each round all of them."""
         for number in range(1, count + 1):
-            # Each round begins with another one, so that nobody always follows the same.
+            # Each round begins with another one.
             first = number % len(cells)
             for cell in cells[first:] + cells[:first]:
                 if cell.problem:
                     continue
-                self.say_progress(f"{point.name}: {loop} loop, round {number} of "
-                                  f"{count}: {cell.variant.title}")
-                row = self.one_round(cell, rate, seconds, warm_up)
-                if row:
-                    (cell.opened if rate else cell.closed).append(row)
-                    writer.round(cell, loop, number, row)
+                self.say_progress(f"{point.name}: {loop}, round {number} of {count}: "
+                                  f"{cell.variant.title}")
+                yield number, cell
 
     def one_round(self, cell, rate, seconds, warm_up):
         """The row, or None with the problem in the cell."""
@@ -153,11 +158,7 @@ class Comparison:
         row["offered_rate"] = rate
         return row
 
-    def count_calls(self, cell, writer):
-        if cell.problem:
-            return
-        self.say_progress(f"{cell.point.name}: system calls: {cell.variant.title}")
-
+    def count_calls(self, cell, number, writer):
         def messages(server, seconds):
             report = measure.run_load(self.given.load, server.port, cell.point, self.load_core,
                                       seconds, 0)
@@ -171,7 +172,7 @@ class Comparison:
                   f"{failure}", file=sys.stderr)
             return
         cell.counted.append(row)
-        writer.round(cell, "counted", 1, row)
+        writer.round(cell, "counted", number, row)
 
     def say_progress(self, text):
         """On a terminal, in place; elsewhere the table, as it grows, is progress enough."""

@@ -50,11 +50,15 @@ def notes(cells):
         yield SWITCHES_NOTE
 
 
-def row(cell):
-    """The texts of a variant's row; a problem takes the place of all figures."""
+def row(cell, brief=False):
+    """The texts of a variant's row; a problem takes the place of all figures. In brief the switches
+    are without their range, so that a terminal has room for all columns."""
     if cell.problem:
         return [cell.variant.title, ("FAILED: " if cell.failed else "") + cell.problem]
     rate, *others = (figure_text(cell, kind) for kind in KINDS)
+    switches = cell.figure(figures.SWITCHES)
+    if brief and switches:
+        others[KINDS.index(figures.SWITCHES) - 1] = figures.with_spread(switches._replace(rounds=1))
     return [cell.variant.title, rate, load_text(cell), *others]
 
 
@@ -77,8 +81,8 @@ def used_columns(rows):
 
 
 def lines(cells):
-    """The table of one point."""
-    rows = [row(cell) for cell in cells]
+    """The table of one point, for a terminal."""
+    rows = [row(cell, brief=True) for cell in cells]
     columns = used_columns(rows)
     shown = [[HEADINGS[index] for index in (0, *columns)]]
     shown += [[cells_[index] for index in (0, *columns)] if len(cells_) > 2 else cells_

@@ -353,20 +353,22 @@ echo listening on 127.0.0.1:1
 %s
 """
 WAITS = "exec sleep 30"
+REPORTS = ("#!/bin/sh\necho '{\"messages\": 10, \"seconds\": 0.1, \"rate\": 100, "
+           "\"load_cpu\": 0.99, \"server\": {\"cpu\": 0.5}}'\n")
 
 
 class RunTest(unittest.TestCase):
     """A whole run with a server and a load that are shell scripts."""
 
-    def run_with(self, server, load, rounds=2, only="epoll"):
+    def run_with(self, server, load, rounds=2, only="epoll", calls=False, counted_rounds=3):
         with tempfile.TemporaryDirectory() as folder:
             os.mkdir(os.path.join(folder, "blocking"))
             for name, text in ((variant(only).program, server), ("load", load)):
                 with open(os.path.join(folder, name), "w") as file:
                     os.chmod(file.fileno(), 0o755)
                     file.write(text)
-            point = Point("ping-pong", 1, 64)
-            given = SimpleNamespace(plan=Plan((point,), rounds, 0.1, 0, 1, 0, 0.1, (0.1, 0.2)),
+            point = Point("ping-pong", 1, 64, calls=calls)
+            given = SimpleNamespace(plan=Plan((point,), rounds, 0.1, 0, 1, 0, 0.1, counted_rounds, (0.1, 0.2)),
                                     only=[only], built=folder,
                                     load=os.path.join(folder, "load"))
             comparison = run.Comparison(given, 1024)
@@ -377,13 +379,19 @@ class RunTest(unittest.TestCase):
             return made, comparison
 
     def test_rounds_become_figures(self):
-        load = "#!/bin/sh\necho '{\"messages\": 10, \"seconds\": 0.1, \"rate\": 100, " \
-               "\"load_cpu\": 0.99, \"server\": {\"cpu\": 0.5}}'\n"
-        made, comparison = self.run_with(SERVER % WAITS, load)
+        made, comparison = self.run_with(SERVER % WAITS, REPORTS)
         self.assertEqual([row["rate"] for row in made.closed], [100, 100])
         self.assertTrue(made.limited())
         self.assertFalse(comparison.failed())
         self.assertFalse(comparison.incomplete())
+
+    def test_system_calls_are_counted_in_rounds(self):
+        made_up = iter((2.0, 2.5, 2.25))
+        with unittest.mock.patch.multiple(
+                counting, how=lambda: "perf",
+                count=lambda *_: {"calls_per_message": next(made_up)}):
+            made, _ = self.run_with(SERVER % WAITS, REPORTS, calls=True)
+        self.assertEqual(made.figure(figures.CALLS), (2.25, 2, 2.5, 3))
 
     def test_a_server_that_dies_gives_a_cell_that_says_so(self):
         made, comparison = self.run_with(SERVER % "kill -SEGV $$",

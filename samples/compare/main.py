@@ -40,6 +40,9 @@ def parse():
     parser.add_argument("--profile", metavar="NAME", help="the points of one profile alone: "
                         "ping-pong, stream, idle, short, room")
     parser.add_argument("--rounds", type=int, help="of each variant at each point")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the order that the variants have "
+                        "their turns in, in each round another one (another with each run)",
+                        default=int.from_bytes(os.urandom(3), "big"))
     parser.add_argument("--strict", action="store_true", help="end with 1 also where a server that "
                         "is there cannot do a point")
     parser.add_argument("--built", metavar="DIR", default=variants.BUILT,
@@ -95,7 +98,8 @@ def surroundings(given):
     plan = given.plan
     facts["rounds"] = (f"{plan.rounds} of {plan.seconds:g} s, for latencies {plan.open_rounds} of "
                        f"{plan.open_seconds:g} s, for system calls {plan.counted_rounds} of "
-                       f"{sum(plan.counted):g} s, interleaved")
+                       f"{sum(plan.counted):g} s, interleaved, "
+                       f"in an order by --seed {given.seed}")
     return facts
 
 

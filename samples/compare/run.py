@@ -1,4 +1,5 @@
 """The run: point by point, round by round, one variant after the other."""
+import random
 import re
 import sys
 
@@ -102,9 +103,10 @@ class Comparison:
     def turns(self, point, cells, loop, count):
         """(round, cell) in the order in which they have their turn: in each round all of them."""
         for number in range(1, count + 1):
-            # Each round begins with another one.
-            first = number % len(cells)
-            for cell in cells[first:] + cells[:first]:
+            # Shuffled, so that nobody always follows the same; a seed gives the same order again.
+            order = list(cells)
+            random.Random(f"{self.given.seed} {point.name} {loop} {number}").shuffle(order)
+            for cell in order:
                 if cell.problem:
                     continue
                 self.say_progress(f"{point.name}: {loop}, round {number} of {count}: "

@@ -357,6 +357,35 @@ REPORTS = ("#!/bin/sh\necho '{\"messages\": 10, \"seconds\": 0.1, \"rate\": 100,
            "\"load_cpu\": 0.99, \"server\": {\"cpu\": 0.5}}'\n")
 
 
+class TurnsTest(unittest.TestCase):
+    def turns(self, seed):
+        given = SimpleNamespace(plan=None, seed=seed)
+        cells = [Cell(PING, each) for each in variants.ECHO]
+        order = [each.variant.name for _, each in
+                 run.Comparison(given, 1024).turns(PING, cells, "closed", 5)]
+        return [order[first:first + len(cells)] for first in range(0, len(order), len(cells))]
+
+    def test_all_have_a_turn_in_each_round_and_nobody_always_follows_the_same(self):
+        rounds = self.turns(1)
+        self.assertEqual([sorted(each) for each in rounds], [sorted(variants.names())] * 5)
+        before = [each[each.index("rondo-uring") - 1] for each in rounds]
+        self.assertGreater(len(set(before)), 1)
+
+    def test_a_seed_gives_the_same_order_again(self):
+        self.assertEqual(self.turns(1), self.turns(1))
+        self.assertNotEqual(self.turns(1), self.turns(2))
+
+    def test_who_cannot_any_more_has_no_further_turn(self):
+        cells = [Cell(PING, variant(name)) for name in ("epoll", "poll")]
+        comparison = run.Comparison(SimpleNamespace(plan=None, seed=1), 1024)
+        seen = []
+        for number, each in comparison.turns(PING, cells, "closed", 2):
+            seen.append((number, each.variant.name))
+            if each is cells[0]:
+                each.fails("died")
+        self.assertEqual(sorted(seen), [(1, "epoll"), (1, "poll"), (2, "poll")])
+
+
 class RunTest(unittest.TestCase):
     """A whole run with a server and a load that are shell scripts."""
 
@@ -369,7 +398,7 @@ class RunTest(unittest.TestCase):
                     file.write(text)
             point = Point("ping-pong", 1, 64, calls=calls)
             given = SimpleNamespace(plan=Plan((point,), rounds, 0.1, 0, 1, 0, 0.1, counted_rounds, (0.1, 0.2)),
-                                    only=[only], built=folder,
+                                    only=[only], built=folder, seed=1,
                                     load=os.path.join(folder, "load"))
             comparison = run.Comparison(given, 1024)
             with rounds_csv.Writer(os.path.join(folder, "rounds.csv")) as writer:

@@ -11,7 +11,8 @@ Each C++ block is a copy of what is compiled, and names it in the line above:
 The comment right above a definition belongs to it. --update writes the sources into the pages. Only
 what every build compiles is shown: library, samples and tests, fuzzers and benchmarks not.
 
-Blocks are `cpp`, `sh` and `text`. What a reader types is sh; run_blocks.py says which of it is run.
+Blocks are `cpp`, `sh` and `text`. What a reader types is sh, and is run by run_blocks.py or says why
+it is not.
 Links between files of the tree, and to headings in them, are checked as well.
 
 One line for each finding, as FILE:LINE: MESSAGE; ends with 1 when there is any.
@@ -28,7 +29,7 @@ from check import is_data_head, is_type_head  # noqa: E402
 from cpp_text import Group, Token, parse  # noqa: E402
 
 CODE = re.compile(r"<!-- code: (?P<path>[^#\s]+)(?:#(?P<names>.+?))? -->")
-RUN = re.compile(r"<!-- run(?:: (?:background|fails))? -->")
+RUN = re.compile(r"<!-- (?:run(?:: (?:background|fails))?|not run: \S.*) -->")
 LANGUAGES = {"cpp", "sh", "text"}
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 ACCESS = {"public", "private", "protected"}
@@ -185,8 +186,10 @@ def check_block(root, block):
         return "differs from its source (check.py --update)" if differs else None, wanted
     if marked:
         return f"<!-- code: ... --> above a block of {block.language}", None
-    if block.above.startswith("<!-- run") and \
-            not (block.language == "sh" and RUN.fullmatch(block.above)):
+    if block.language == "sh":
+        if not RUN.fullmatch(block.above):
+            return "a block of sh that neither is run nor says why not", None
+    elif block.above.startswith(("<!-- run", "<!-- not run")):
         return f"{block.above} above a block of {block.language}", None
     return None, None
 

@@ -9,6 +9,9 @@ A block of sh with one of these lines right above it is run, by bash -e:
     <!-- run: background -->  one command, a server: it runs while the blocks below it do, and before
                               the next heading (or the page's end) gets SIGINT, as by Ctrl-C; then
                               it must end with 0
+    <!-- not run: why -->     is left out, and says why
+
+A block of sh has one of them, or the page is wrong.
 
 A block of text right behind it is what it prints, both streams together: the output must end with
 these lines. A line of three dots stands for any number of lines, and three dots within a line for
@@ -28,6 +31,7 @@ import tempfile
 import time
 
 RUN = re.compile(r"<!-- run(?:: (?P<how>background|fails))? -->")
+LEFT_OUT = re.compile(r"<!-- not run: (?P<why>\S.*) -->")
 DOTS = "..."
 
 
@@ -38,7 +42,8 @@ class Failure(Exception):
 
 
 class Step:
-    """What a page has to run: a block, or a heading, where `how` is None."""
+    """What a page has to run: a block, or a heading, where `how` is None. One that is left out
+    has the reason as its command."""
 
     def __init__(self, line, how=None, command="", expected=None):
         self.line, self.how, self.command, self.expected = line, how, command, expected
@@ -66,13 +71,19 @@ def steps(text):
     index = 0
     while index < len(lines):
         marked = RUN.fullmatch(lines[index].strip())
-        if marked:
+        left_out = LEFT_OUT.fullmatch(lines[index].strip())
+        if left_out and lines[index + 1:index + 2] == ["```sh"]:
+            yield Step(index + 1, "left out", left_out["why"])
+            index, _ = fenced(lines, index + 1)
+        elif marked:
             if index + 1 == len(lines) or lines[index + 1].strip() != "```sh":
                 raise Failure(index + 1, "a run line that no block of sh follows")
             behind, command = fenced(lines, index + 1)
             expected = expectation(lines, behind)
             yield Step(index + 1, marked["how"] or "succeeds", "\n".join(command), expected)
             index = behind
+        elif lines[index].startswith("```sh"):
+            raise Failure(index + 1, "a block of sh that neither is run nor says why not")
         elif lines[index].startswith("```"):
             index, _ = fenced(lines, index)
         else:
@@ -207,6 +218,9 @@ def run_page(text, timeout, patience=20.0, has_ipv6=None, report=print, show=Fal
                 while servers:
                     servers[-1].interrupt(patience)
                     servers.pop()
+                continue
+            if step.how == "left out":
+                report(f"line {step.line}: not run: {step.command}")
                 continue
             count += 1
             report(f"line {step.line}: {step.command}")

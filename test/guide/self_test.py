@@ -147,6 +147,12 @@ class CheckTest(unittest.TestCase):
         self.assertEqual(len(findings("<!-- code: samples/a.cpp -->\n```sh\nno\n```\n")), 1)
         self.assertEqual(len(findings("```sh\nno\n")), 1)
 
+    def test_a_command_is_run_or_says_why_not(self):
+        self.assertEqual(len(findings("```sh\nno\n```\n")), 1)
+        self.assertEqual(len(findings("<!-- not run: -->\n```sh\nno\n```\n")), 1)
+        self.assertEqual(len(findings("<!-- not run: so -->\n```text\nno\n```\n")), 1)
+        self.assertEqual(findings("<!-- not run: two terminals -->\n```sh\nno\n```\n"), [])
+
     def test_links(self):
         self.assertEqual(findings("# The `a` page\n[x](../../samples/a.cpp) [y](#the-a-page)\n"
                                   "[z](page.md#the-a-page) [w](https://example.com/x)\n"), [])
@@ -173,7 +179,8 @@ class RunBlocksTest(unittest.TestCase):
         return caught.exception
 
     def test_only_what_is_marked_is_run(self):
-        self.assertEqual(run("```sh\nfalse\n```\n"), 0)
+        self.assertEqual(run("```text\nfalse\n```\n"), 0)
+        self.assertEqual(run(block("not run: two terminals", "false")), 0)
         self.assertEqual(run(block("run", "true") + block("run", "echo a", "a")), 2)
 
     def test_the_end_of_a_command(self):
@@ -232,6 +239,8 @@ class RunBlocksTest(unittest.TestCase):
     def test_a_page_that_is_wrong(self):
         self.assertFails("<!-- run -->\ntext\n", "no block of sh")
         self.assertFails("<!-- run -->\n```sh\ntrue\n", "without its end")
+        for above in ("", "text\n", "<!-- not run: -->\n", "<!-- not run: so -->\n\n"):
+            self.assertFails(above + "```sh\ntrue\n```\n", "neither is run nor says why")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@
 
 #include <linux/io_uring.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
 
 #include <rondo/testing/entry_kind.hpp>
 #include <rondo/testing/kernel_errors.hpp>
@@ -30,22 +28,13 @@ constexpr unsigned flag(int message_flag) noexcept { return static_cast<unsigned
 
 }  // namespace
 
-/// A copy of a caller's msghdr that names fewer bytes; the inner engine may read it late.
-struct faulty_engine::message {
-    msghdr header;
-    std::vector<iovec> parts;
-};
-
-faulty_engine::request::request() = default;
-faulty_engine::request::~request() = default;
-
 faulty_engine::faulty_engine(std::unique_ptr<engine> inner, fault_plan plan,
                              engine_options options)
     : plan_(std::move(plan)),
       name_("faulty(" + std::string(inner->name()) + ")"),
-      entry_random_(plan_.seed),
-      enter_random_(plan_.seed + 0x5851f42d4c957f2du),
-      completion_random_(plan_.seed + 0x14057b7ef767814fu),
+      entry_dice_(plan_.seed, plan_, injected_),
+      enter_dice_(plan_.seed + 0x5851f42d4c957f2du, plan_, injected_),
+      completions_(fault_dice(plan_.seed + 0x14057b7ef767814fu, plan_, injected_)),
       inner_(std::move(inner)) {
     const unsigned entries =
         std::min(std::bit_ceil(std::max(options.entries, 1u)),
@@ -67,11 +56,11 @@ bool faulty_engine::enter(duration timeout) {
     called_ = false;
     const bool has_work = pending_entries() != 0 || timeout > no_wait;
     const bool full = pending_entries() == entry_capacity();
-    if (has_work && !full && roll(enter_random_, fault::interrupted_enter)) {
+    if (has_work && !full && enter_dice_.roll(fault::interrupted_enter)) {
         count(fault::interrupted_enter);
         return true;
     }
-    release_held();
+    completions_.release(enters_);
     pass_entries();
     if (inner_->enter(wait_time(timeout))) called_ = true;
     reap();
@@ -119,15 +108,6 @@ std::string faulty_engine::describe() const {
     return line;
 }
 
-bool faulty_engine::roll(random& source, fault kind) noexcept {
-    const unsigned chance = plan_.chance(kind);
-    return chance != 0 && source.below(1000) < chance;
-}
-
-bool faulty_engine::strikes(fault kind, const fault_plan::rule* rule) noexcept {
-    return rule != nullptr ? rule->kind == kind : roll(entry_random_, kind);
-}
-
 const fault_plan::rule* faulty_engine::rule_for(std::uint8_t opcode,
                                                 unsigned nth) const noexcept {
     for (const fault_plan::rule& each : plan_.rules) {
@@ -149,8 +129,8 @@ void faulty_engine::pass_entries() {
     const unsigned pending = pending_entries();
     const bool full = pending == entry_capacity();
     unsigned limit = pending;
-    if (pending != 0 && roll(enter_random_, fault::partial_submit)) {
-        limit = std::max(enter_random_.below(pending), full ? 1u : 0u);
+    if (pending != 0 && enter_dice_.roll(fault::partial_submit)) {
+        limit = std::max(enter_dice_.below(pending), full ? 1u : 0u);
         if (limit < pending) count(fault::partial_submit);
     }
     unsigned taken = 0;
@@ -186,7 +166,7 @@ bool faulty_engine::stalls(const io_uring_sqe& entry, bool must_take) noexcept {
         cancel_judged_ = true;
         const auto* rule = rule_for(entry.opcode, seen_[entry.opcode] + 1);
         if (!must_take && strikes(fault::late_cancel, rule)) {
-            stall_until_ = enters_ + 1 + entry_random_.below(plan_.longest_hold);
+            stall_until_ = enters_ + 1 + entry_dice_.below(plan_.longest_hold);
             count(fault::late_cancel);
         }
     }
@@ -280,7 +260,7 @@ int faulty_engine::kernel_error(const io_uring_sqe& entry, const fault_plan::rul
     if (!strikes(fault::error, rule)) return 0;
     count(fault::error);
     return rule != nullptr ? rule->error
-                           : all[entry_random_.below(static_cast<unsigned>(all.size()))];
+                           : all[entry_dice_.below(static_cast<unsigned>(all.size()))];
 }
 
 // The errno to refuse the entry with, or 0. It may convert the entry, to end it so later.
@@ -312,7 +292,7 @@ int faulty_engine::error_for(io_uring_sqe& entry, const fault_plan::rule* rule) 
     if (accepts && strikes(fault::accept_error, rule)) {
         constexpr int errors[] = {EMFILE, ENFILE, ECONNABORTED, ENOBUFS};
         const bool chosen = rule != nullptr && rule->error != 0;
-        const int error = chosen ? rule->error : errors[entry_random_.below(4)];
+        const int error = chosen ? rule->error : errors[entry_dice_.below(4)];
         return ending_error(entry, fault::accept_error, error);
     }
     return defers_cancel(entry, rule) ? EALREADY : 0;
@@ -323,7 +303,7 @@ int faulty_engine::ending_error(io_uring_sqe& entry, fault kind, int error) {
     count(kind);
     const bool by_cancel = is_message_multishot(entry);
     if (!(by_cancel || is_convertible(entry)) || is_tracked(entry.user_data) ||
-        entry_random_.coin()) {
+        entry_dice_.coin()) {
         return error;
     }
     if (!by_cancel) make_one_shot(entry);
@@ -340,7 +320,7 @@ bool faulty_engine::defers_cancel(const io_uring_sqe& entry, const fault_plan::r
     if (target == requests_.end() || target->second.count != 1) return false;
     if (!strikes(fault::cancel_already, rule)) return false;
     count(fault::cancel_already);
-    const std::uint64_t due = enters_ + 1 + entry_random_.below(plan_.longest_hold);
+    const std::uint64_t due = enters_ + 1 + entry_dice_.below(plan_.longest_hold);
     deferred_.push_back({entry.addr, due});
     return true;
 }
@@ -352,20 +332,14 @@ void faulty_engine::shape(io_uring_sqe& entry, const fault_plan::rule* rule) {
         count(fault::early_end);
         requests_[entry.user_data].ends = true;
     }
-    if (entry.opcode == IORING_OP_SEND || entry.opcode == IORING_OP_SEND_ZC) {
-        shorten_send(entry, rule);
-        if (entry.opcode == IORING_OP_SEND_ZC && strikes(fault::late_notification, rule)) {
-            requests_[entry.user_data].notifies_late = true;
-        }
-    } else if (is_file_transfer(entry)) {
-        shorten_file_transfer(entry, rule);
-    } else if (entry.opcode == IORING_OP_SENDMSG) {
-        shorten_message(entry, rule);
-    } else if (entry.opcode == IORING_OP_RECV && (entry.msg_flags & flag(MSG_WAITALL)) == 0 &&
-               strikes(fault::short_receive, rule) && is_stream(entry)) {
-        shorten_receive(entry);
-    } else if (entry.opcode == IORING_OP_RECVMSG && !is_multishot_receive(entry)) {
-        cut_control(entry, rule);
+    // Of requests that nobody tells apart a second copy would end the first one's life.
+    if (entry.opcode != IORING_OP_SENDMSG || !is_tracked(entry.user_data)) {
+        auto copy = shorten(entry, rule, entry_dice_);
+        if (copy != nullptr) requests_[entry.user_data].shortened = std::move(copy);
+    }
+    if (entry.opcode == IORING_OP_SEND_ZC &&
+        strikes(fault::late_notification, rule)) {
+        requests_[entry.user_data].notifies_late = true;
     }
 }
 
@@ -373,96 +347,13 @@ void faulty_engine::end_early(io_uring_sqe& entry) {
     count(fault::early_end);
     const bool can_limit = entry.opcode == IORING_OP_RECV &&
                            inner_->has(feature::receive_limit) && is_stream(entry);
-    if (can_limit && entry_random_.coin()) {
-        const unsigned limit = 1 + entry_random_.below(2048);
+    if (can_limit && entry_dice_.coin()) {
+        const unsigned limit = 1 + entry_dice_.below(2048);
         const unsigned asked = total_limit(entry);
         total_limit(entry) = asked == 0 ? limit : std::min(asked, limit);
     } else {
         make_one_shot(entry);
     }
-}
-
-void faulty_engine::shorten_receive(io_uring_sqe& entry) {
-    const bool selects = (entry.flags & IOSQE_BUFFER_SELECT) != 0;
-    if (is_multishot_receive(entry)) {
-        // Kernels without the limit refuse a length there, too (6.17 brought both).
-        if (skips_success(entry)) return;
-        make_one_shot(entry);
-    }
-    if (selects && entry.len == 0) {
-        // The size of the buffers is unknown here; it only matters that some are larger.
-        entry.len = 1 + entry_random_.below(entry_random_.coin() ? 16 : 1024);
-    } else if (entry.len > 1) {
-        entry.len = smaller(entry.len);
-    } else {
-        return;
-    }
-    count(fault::short_receive);
-}
-
-void faulty_engine::shorten_send(io_uring_sqe& entry, const fault_plan::rule* rule) {
-    if (entry.len < 2 || !strikes(fault::short_send, rule) || !can_be_sent_short(entry)) return;
-    count(fault::short_send);
-    entry.len = smaller(entry.len);
-    // A short MSG_WAITALL send counts as failed, so its completion is never skipped.
-    entry.msg_flags &= ~flag(MSG_WAITALL);
-    entry.flags = static_cast<__u8>(entry.flags & ~IOSQE_CQE_SKIP_SUCCESS);
-}
-
-// A pipe's write of up to PIPE_BUF bytes is all or nothing, as programs may rely on.
-void faulty_engine::shorten_file_transfer(io_uring_sqe& entry, const fault_plan::rule* rule) {
-    const fault kind =
-        entry.opcode == IORING_OP_READ ? fault::short_receive : fault::short_send;
-    if (entry.len < 2 || skips_success(entry) || !strikes(kind, rule)) return;
-    struct ::stat about {};
-    if (::fstat(entry.fd, &about) != 0) return;
-    if (entry.opcode == IORING_OP_WRITE && !S_ISREG(about.st_mode)) return;
-    count(kind);
-    entry.len = smaller(entry.len);
-}
-
-void faulty_engine::shorten_message(io_uring_sqe& entry, const fault_plan::rule* rule) {
-    if (is_tracked(entry.user_data) || !strikes(fault::short_send, rule) ||
-        !can_be_sent_short(entry)) {
-        return;
-    }
-    auto copy = std::make_unique<message>();
-    copy->header = *reinterpret_cast<const msghdr*>(static_cast<std::uintptr_t>(entry.addr));
-    copy->parts.assign(copy->header.msg_iov, copy->header.msg_iov + copy->header.msg_iovlen);
-    std::size_t total = 0;
-    for (const iovec& part : copy->parts) total += part.iov_len;
-    if (total < 2) return;
-    std::size_t left = smaller(total);
-    for (iovec& part : copy->parts) {
-        part.iov_len = std::min(part.iov_len, left);
-        left -= part.iov_len;
-    }
-    copy->header.msg_iov = copy->parts.data();
-    count(fault::short_send);
-    entry.addr = reinterpret_cast<std::uintptr_t>(&copy->header);
-    entry.msg_flags &= ~flag(MSG_WAITALL);
-    entry.flags = static_cast<__u8>(entry.flags & ~IOSQE_CQE_SKIP_SUCCESS);
-    requests_[entry.user_data].shortened = std::move(copy);
-}
-
-// As a kernel does that finds no free descriptor: what has no room is closed. It is told in the
-// caller's header, so that is changed and not a copy.
-void faulty_engine::cut_control(const io_uring_sqe& entry, const fault_plan::rule* rule) {
-    auto* const header = reinterpret_cast<msghdr*>(static_cast<std::uintptr_t>(entry.addr));
-    if (header == nullptr || header->msg_controllen == 0 || !is_unix_socket(entry) ||
-        !strikes(fault::control_cut, rule)) {
-        return;
-    }
-    const auto room = static_cast<unsigned>(
-        std::min<std::size_t>(header->msg_controllen, CMSG_LEN(sizeof(int))));
-    count(fault::control_cut);
-    header->msg_controllen = entry_random_.below(room);
-}
-
-// In [1, than), than > 1; small ones often, for they find the most.
-unsigned faulty_engine::smaller(std::size_t than) noexcept {
-    const auto bound = static_cast<unsigned>(std::min<std::size_t>(than - 1, 0x7fff'ffff));
-    return 1 + entry_random_.below(entry_random_.coin() ? std::min(bound, 16u) : bound);
 }
 
 void faulty_engine::hand_over(const io_uring_sqe& entry) {
@@ -487,14 +378,13 @@ void faulty_engine::mix(std::uint64_t value) noexcept {
 
 engine::duration faulty_engine::wait_time(duration timeout) noexcept {
     if (timeout <= no_wait) return no_wait;
-    const bool readable = completion_head_ != completion_tail_ || !ready_.empty() ||
-                          !backlog_.empty();
+    const bool readable = completion_head_ != completion_tail_ || completions_.has_due();
     if (readable || pending_entries() != 0) return no_wait;
-    if (roll(enter_random_, fault::interrupted_wait)) {
+    if (enter_dice_.roll(fault::interrupted_wait)) {
         count(fault::interrupted_wait);
         return no_wait;
     }
-    if (held_.empty() && deferred_.empty()) return timeout;
+    if (!completions_.has_held() && deferred_.empty()) return timeout;
     if (plan_.ordered) return no_wait;
     return std::min<duration>(timeout, longest_wait_while_held);
 }
@@ -582,47 +472,11 @@ void faulty_engine::keep_last(request& ended, const completion& arrived) {
     stage(cut ? completion{arrived.user_data, -after, 0} : arrived, held);
 }
 
-void faulty_engine::stage(const completion& arrived, bool by_rule) {
-    std::uint64_t due = enters_;
-    if (by_rule || roll(completion_random_, fault::held_completion)) {
-        due += 1 + completion_random_.below(plan_.longest_hold);
-        count(fault::held_completion);
-    }
-    const auto before = held_by_request_.find(arrived.user_data);
-    if (due == enters_ && before == held_by_request_.end()) {
-        ready_.push_back(arrived);
-        return;
-    }
-    // Not before what the same request has waiting.
-    hold& all = before != held_by_request_.end() ? before->second
-                                                 : held_by_request_[arrived.user_data];
-    all.due = std::max(all.due, due);
-    ++all.count;
-    held_.push_back({arrived, all.due});
-}
-
-void faulty_engine::release_held() {
-    std::erase_if(held_, [this](const held_completion& each) {
-        if (each.due > enters_) return false;
-        ready_.push_back(each.what);
-        const auto all = held_by_request_.find(each.what.user_data);
-        if (--all->second.count == 0) held_by_request_.erase(all);
-        return true;
-    });
-}
-
 void faulty_engine::deliver() {
-    for (std::size_t i = 1; i < ready_.size(); ++i) {
-        if (ready_[i - 1].user_data == ready_[i].user_data) continue;
-        if (!roll(completion_random_, fault::swapped_completions)) continue;
-        count(fault::swapped_completions);
-        std::swap(ready_[i - 1], ready_[i]);
-    }
-    const std::size_t added = ready_.size();
-    backlog_.insert(backlog_.end(), ready_.begin(), ready_.end());
-    ready_.clear();
-    while (!backlog_.empty() && completion_tail_ - completion_head_ != completion_capacity()) {
-        const completion& next = backlog_.front();
+    const std::size_t added = completions_.line_up();
+    while (completions_.waiting() != 0 &&
+           completion_tail_ - completion_head_ != completion_capacity()) {
+        const completion next = completions_.take();
         const origin& from = origins_[next.user_data];
         const bool opened = next.result > 0 && (from.opcode == IORING_OP_ACCEPT ||
                                                 from.opcode == IORING_OP_OPENAT);
@@ -631,9 +485,9 @@ void faulty_engine::deliver() {
         mix(next.flags);
         cq_.entries[completion_tail_ & cq_.mask] = next;
         ++completion_tail_;
-        backlog_.pop_front();
     }
-    for (std::size_t i = std::min(added, backlog_.size()); i != 0; --i) count(fault::overflow);
+    const std::size_t too_many = std::min(added, completions_.waiting());
+    for (std::size_t i = 0; i != too_many; ++i) count(fault::overflow);
 }
 
 }  // namespace rondo::inline v0::testing

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,8 +13,10 @@
 #include <vector>
 
 #include <rondo/engine/engine.hpp>
+#include <rondo/testing/fault_dice.hpp>
 #include <rondo/testing/fault_plan.hpp>
-#include <rondo/testing/random.hpp>
+#include <rondo/testing/late_completions.hpp>
+#include <rondo/testing/short_entry.hpp>
 
 namespace rondo::inline v0::testing {
 
@@ -51,7 +52,7 @@ public:
     std::uint64_t injected(fault kind) const noexcept {
         return injected_[static_cast<std::size_t>(kind)];
     }
-    const std::array<std::uint64_t, fault_count>& injected() const noexcept { return injected_; }
+    const fault_counts& injected() const noexcept { return injected_; }
     /// A hash of all entries taken and completions delivered so far, in their order, without
     /// addresses and descriptors: equal for two runs means that they went the same way.
     std::uint64_t record() const noexcept { return record_; }
@@ -59,41 +60,34 @@ public:
     std::string describe() const;
 
 private:
-    struct message;
     struct request {
         unsigned count = 0;    ///< in flight under this user_data
         int after = 0;         ///< errno to add after its data, as if it had been a multishot
+        int answer = 0;        ///< errno in place of its success
         bool held = false;     ///< a rule holds its completions
         bool ends = false;     ///< a multishot that is cancelled after its first completion
         bool notifies_late = false;  ///< its notification is held
         bool is_sure = false;        ///< ends by itself, soon
-        int answer = 0;              ///< errno in place of its success
-        std::optional<completion> kept;  ///< of such a one: the latest, perhaps the last
-        std::unique_ptr<message> shortened;
-        request();
-        ~request();
+        std::optional<completion> kept;  ///< of one that `ends`: the latest, perhaps the last
+        std::unique_ptr<short_message> shortened;
     };
     /// Where a completion comes from.
     struct origin {
         std::uint64_t number;  ///< of the entry
         std::uint8_t opcode;
     };
-    struct held_completion {
-        completion what;
-        std::uint64_t due;
-    };
-    struct hold {
-        std::uint64_t due = 0;
-        unsigned count = 0;
-    };
     struct deferred_cancel {
         std::uint64_t target;
         std::uint64_t due;
     };
 
-    void count(fault kind) noexcept { ++injected_[static_cast<std::size_t>(kind)]; }
-    bool roll(random& source, fault kind) noexcept;
-    bool strikes(fault kind, const fault_plan::rule* rule) noexcept;
+    void count(fault kind) noexcept { entry_dice_.count(kind); }
+    bool strikes(fault kind, const fault_plan::rule* rule) noexcept {
+        return entry_dice_.strikes(kind, rule);
+    }
+    void stage(const completion& arrived, bool hold) {
+        completions_.stage(arrived, hold, enters_);
+    }
     const fault_plan::rule* rule_for(std::uint8_t opcode, unsigned nth) const noexcept;
     bool masked(feature f) const noexcept;
     bool is_tracked(std::uint64_t user_data) const { return requests_.contains(user_data); }
@@ -114,12 +108,6 @@ private:
     bool defers_cancel(const io_uring_sqe& entry, const fault_plan::rule* rule);
     void shape(io_uring_sqe& entry, const fault_plan::rule* rule);
     void end_early(io_uring_sqe& entry);
-    void shorten_receive(io_uring_sqe& entry);
-    void shorten_send(io_uring_sqe& entry, const fault_plan::rule* rule);
-    void shorten_file_transfer(io_uring_sqe& entry, const fault_plan::rule* rule);
-    void shorten_message(io_uring_sqe& entry, const fault_plan::rule* rule);
-    void cut_control(const io_uring_sqe& entry, const fault_plan::rule* rule);
-    unsigned smaller(std::size_t than) noexcept;
     void hand_over(const io_uring_sqe& entry);
     void note(const io_uring_sqe& entry);
     void mix(std::uint64_t value) noexcept;
@@ -130,8 +118,6 @@ private:
     void settle();
     void arrive(const completion& had);
     void keep_last(request& ended, const completion& arrived);
-    void stage(const completion& arrived, bool by_rule);
-    void release_held();
     void deliver();
 
     // Set at construction.
@@ -143,9 +129,10 @@ private:
     // The owning thread's.
     unsigned completion_head_ = 0;
     unsigned completion_tail_ = 0;
-    random entry_random_;
-    random enter_random_;
-    random completion_random_;
+    fault_counts injected_{};
+    fault_dice entry_dice_;
+    fault_dice enter_dice_;
+    late_completions completions_;
     std::uint64_t enters_ = 0;
     bool called_ = false;           ///< this enter() made a system call
     bool cancel_judged_ = false;    ///< the cancel at the queue's head has had its roll
@@ -153,16 +140,11 @@ private:
     std::array<unsigned, 256> seen_{};  ///< entries per opcode
     std::unordered_map<std::uint64_t, request> requests_;
     std::vector<deferred_cancel> deferred_;
-    std::vector<held_completion> held_;
-    std::unordered_map<std::uint64_t, hold> held_by_request_;
-    std::vector<completion> ready_;
-    std::deque<completion> backlog_;
     std::unordered_map<std::uint64_t, origin> origins_;  ///< by user_data
     std::vector<completion> arrived_;                    ///< of an ordered plan, not yet in order
     std::uint64_t entries_ = 0;
     std::uint64_t record_ = 0;
     unsigned sure_ = 0;  ///< requests in flight that end by themselves
-    std::array<std::uint64_t, fault_count> injected_{};
 
     // Last, so that it goes first: its requests may point at what is above.
     std::unique_ptr<engine> inner_;

@@ -1,6 +1,7 @@
 // Steps of a program that are about datagrams.
 #pragma once
 
+#include <fuzz/scheduler/await.hpp>
 #include <fuzz/scheduler/verdict.hpp>
 #include <fuzz/scheduler/world.hpp>
 
@@ -9,7 +10,6 @@
 #include <rondo/task/with_timeout.hpp>
 
 #include <cstddef>
-#include <exception>
 #include <span>
 #include <utility>
 #include <vector>
@@ -36,31 +36,18 @@ inline task<> send_datagram(datagram_end& from, std::size_t size, bool timed) {
     context& here = co_await this_context();
     verdict ended = judge(here, from, size);
     auto work = start_datagram(from, data, timed);
-    std::exception_ptr failure = co_await work.settle(here);
-    if (failure) {
-        ended.failed(failure);
+    try {
+        co_await judged(work, ended);
+    } catch (...) {
         check(ended.transferred() == 0, "a datagram is sent in part");
         from.out.withdrawn();
         if (from.peer->gone) from.peer->out.thrown_away();
-        std::rethrow_exception(std::move(failure));
+        throw;
     }
     from.out.sent();
-    ended.succeeded();
 }
 
 using datagram_count = received_from<unix_address>;
-
-inline task<> start_datagram_receive(datagram_end& at, std::span<std::byte> room, receiving how,
-                                     datagram_count& got) {
-    if (how == receiving::timed) {
-        got = co_await with_timeout(limit_of(room.size()), at.socket.recv_from(room));
-    } else if (how == receiving::as_value) {
-        auto outcome = co_await as_result(at.socket.recv_from(room));
-        got = outcome.value();
-    } else {
-        got = co_await at.socket.recv_from(room);
-    }
-}
 
 inline task<> receive_datagram(datagram_end& at, std::size_t size, receiving how) {
     if (!at.is_open() || at.reading) co_return;
@@ -69,25 +56,10 @@ inline task<> receive_datagram(datagram_end& at, std::size_t size, receiving how
     context& here = co_await this_context();
     verdict ended = judge(here, at, size);
     datagram_count got;
-    auto work = start_datagram_receive(at, room, how, got);
-    std::exception_ptr failure = co_await work.settle(here);
-    if (failure) {
-        ended.failed(failure);
-        std::rethrow_exception(std::move(failure));
-    }
-    ended.succeeded();
+    const auto receive = [&at, &room] { return at.socket.recv_from(std::span(room)); };
+    auto work = receive_by(how, limit_of(size), receive, got);
+    co_await judged(work, ended);
     at.peer->out.arrived(std::span(room).first(got.size), got.true_size);
-}
-
-inline task<> start_datagram_lease(datagram_end& at, receiving how, unix_datagram& got) {
-    if (how == receiving::timed) {
-        got = co_await with_timeout(limit_of(1), at.socket.recv_from());
-    } else if (how == receiving::as_value) {
-        auto outcome = co_await as_result(at.socket.recv_from());
-        got = std::move(outcome.value());
-    } else {
-        got = co_await at.socket.recv_from();
-    }
 }
 
 inline task<> lease_datagram(datagram_end& at, receiving how) {
@@ -96,13 +68,9 @@ inline task<> lease_datagram(datagram_end& at, receiving how) {
     context& here = co_await this_context();
     verdict ended = judge(here, at, 1);
     unix_datagram got;
-    auto work = start_datagram_lease(at, how, got);
-    std::exception_ptr failure = co_await work.settle(here);
-    if (failure) {
-        ended.failed(failure);
-        std::rethrow_exception(std::move(failure));
-    }
-    ended.succeeded();
+    const auto receive = [&at] { return at.socket.recv_from(); };
+    auto work = receive_by(how, limit_of(1), receive, got);
+    co_await judged(work, ended);
     at.peer->out.arrived(got.bytes(), got.true_size());
 }
 

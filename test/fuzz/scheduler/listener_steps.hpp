@@ -1,6 +1,7 @@
 // Steps of a program that are about a listener and those who connect to it.
 #pragma once
 
+#include <fuzz/scheduler/await.hpp>
 #include <fuzz/scheduler/verdict.hpp>
 #include <fuzz/scheduler/world.hpp>
 
@@ -10,7 +11,6 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <exception>
 #include <utility>
 
 namespace rondo::fuzz {
@@ -46,24 +46,8 @@ inline task<> knock(world& in, bool timed) {
     verdict ended(here, nullptr, may_fail, limit);
     const unix_address where = door.address();
     auto work = start_knock(client, where, limit);
-    std::exception_ptr failure = co_await work.settle(here);
-    if (failure) {
-        ended.failed(failure);
-        std::rethrow_exception(std::move(failure));
-    }
-    ended.succeeded();
+    co_await judged(work, ended);
     if (is_there()) door.connected(number);
-}
-
-inline task<> start_accept(front_door& door, receiving how, unix_socket& got) {
-    if (how == receiving::timed) {
-        got = co_await with_timeout(milliseconds(2), door.socket.accept());
-    } else if (how == receiving::as_value) {
-        auto outcome = co_await as_result(door.socket.accept());
-        got = std::move(outcome.value());
-    } else {
-        got = co_await door.socket.accept();
-    }
 }
 
 inline task<> accept_one(world& in, receiving how) {
@@ -74,13 +58,9 @@ inline task<> accept_one(world& in, receiving how) {
     context& here = co_await this_context();
     verdict ended(here, &door.interruptions, may_fail, milliseconds(2));
     unix_socket got;
-    auto work = start_accept(door, how, got);
-    std::exception_ptr failure = co_await work.settle(here);
-    if (failure) {
-        ended.failed(failure);
-        std::rethrow_exception(std::move(failure));
-    }
-    ended.succeeded();
+    const auto accept = [&door] { return door.socket.accept(); };
+    auto work = receive_by(how, milliseconds(2), accept, got);
+    co_await judged(work, ended);
     door.accepted(got.remote_address());
 }
 

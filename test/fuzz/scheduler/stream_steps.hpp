@@ -1,6 +1,7 @@
 // Steps of a program that are about streams: each is an await, or changes an end.
 #pragma once
 
+#include <fuzz/scheduler/await.hpp>
 #include <fuzz/scheduler/verdict.hpp>
 #include <fuzz/scheduler/world.hpp>
 
@@ -10,7 +11,6 @@
 #include <rondo/task/with_timeout.hpp>
 
 #include <cstddef>
-#include <exception>
 #include <optional>
 #include <span>
 #include <system_error>
@@ -57,32 +57,19 @@ inline task<> send_bytes(stream_end& from, std::size_t size, sending how) {
     verdict ended = judge(here, from, size);
     std::size_t count = 0;
     auto work = start_send(from, data, how, count);
-    std::exception_ptr failure = co_await work.settle(here);
-    if (failure) {
-        ended.failed(failure);
+    try {
+        co_await judged(work, ended);
+    } catch (...) {
         from.out.sent_so_far(ended.transferred());
-        std::rethrow_exception(std::move(failure));
+        throw;
     }
     from.out.sent_so_far(count);
-    ended.succeeded();
 }
 
 /// The end of the stream: only where the peer has ended it.
 inline void check_end(const stream_end& at) {
     check(at.peer->finished || at.peer->gone, "the stream ends, and the peer has not ended it");
     at.peer->out.ended();
-}
-
-inline task<> start_receive(stream_end& at, std::span<std::byte> room, receiving how,
-                            std::size_t& count) {
-    if (how == receiving::timed) {
-        count = co_await with_timeout(limit_of(room.size()), at.socket.recv(room));
-    } else if (how == receiving::as_value) {
-        auto got = co_await as_result(at.socket.recv(room));
-        count = got.value();
-    } else {
-        count = co_await at.socket.recv(room);
-    }
 }
 
 inline task<> receive_bytes(stream_end& at, std::size_t size, receiving how) {
@@ -92,26 +79,11 @@ inline task<> receive_bytes(stream_end& at, std::size_t size, receiving how) {
     context& here = co_await this_context();
     verdict ended = judge(here, at, size);
     std::size_t count = 0;
-    auto work = start_receive(at, room, how, count);
-    std::exception_ptr failure = co_await work.settle(here);
-    if (failure) {
-        ended.failed(failure);
-        std::rethrow_exception(std::move(failure));
-    }
-    ended.succeeded();
+    const auto receive = [&at, &room] { return at.socket.recv(std::span(room)); };
+    auto work = receive_by(how, limit_of(size), receive, count);
+    co_await judged(work, ended);
     at.peer->out.arrived(std::span(room).first(count));
     if (count == 0) check_end(at);
-}
-
-inline task<> start_lease(stream_end& at, receiving how, chunk& got) {
-    if (how == receiving::timed) {
-        got = co_await with_timeout(limit_of(1), at.socket.recv());
-    } else if (how == receiving::as_value) {
-        auto outcome = co_await as_result(at.socket.recv());
-        got = std::move(outcome.value());
-    } else {
-        got = co_await at.socket.recv();
-    }
 }
 
 inline task<> receive_lease(world& in, stream_end& at, receiving how, bool keep) {
@@ -120,13 +92,9 @@ inline task<> receive_lease(world& in, stream_end& at, receiving how, bool keep)
     context& here = co_await this_context();
     verdict ended = judge(here, at, 1);
     chunk got;
-    auto work = start_lease(at, how, got);
-    std::exception_ptr failure = co_await work.settle(here);
-    if (failure) {
-        ended.failed(failure);
-        std::rethrow_exception(std::move(failure));
-    }
-    ended.succeeded();
+    const auto receive = [&at] { return at.socket.recv(); };
+    auto work = receive_by(how, limit_of(1), receive, got);
+    co_await judged(work, ended);
     flow& from = at.peer->out;
     const std::uint64_t place = from.received();
     from.arrived(got.bytes());

@@ -88,7 +88,4 @@ inline std::size_t size_of(unsigned number) noexcept {
 /// Of the operations that have one.
 inline milliseconds limit_of(std::size_t size) noexcept { return milliseconds(size % 4); }
 
-/// The ways to receive.
-enum class receiving : std::uint8_t { whole, timed, as_value };
-
 }  // namespace rondo::fuzz

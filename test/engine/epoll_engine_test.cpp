@@ -352,6 +352,29 @@ TEST_CASE("a kernel without epoll_pwait2 is waited on in milliseconds", "[engine
     CHECK(text == "waited");
 }
 
+TEST_CASE("what epoll does not watch after all is not waited for", "[engine][epoll]") {
+    const std::string text = in_child([]() -> std::string {
+        epoll_engine subject;
+        const pair ends = unix_pair();
+        std::array<char, 4> in{};
+        transfer(subject, IORING_OP_RECV, 1, ends.a.get(), in.data(), in.size());
+        turn(subject);  // watched from now on
+        write_to(ends.b, "abcd");
+        if (turn(subject, 5s).size() != 1) return "nothing received";
+        if (!refuse(SYS_epoll_ctl, ENOENT)) return "no filter";
+        // Of an event that is not watched for yet: it is asked for in vain, in both ways.
+        prepare(subject, IORING_OP_POLL_ADD, 2, ends.a.get()).poll32_events = POLLRDBAND;
+        auto seen = turn(subject);
+        if (seen.size() != 1 || seen[0].result != -ENOENT) return "the poll waits";
+        transfer(subject, IORING_OP_RECV, 3, ends.a.get(), in.data(), in.size());
+        seen = turn(subject);
+        if (seen.size() != 1 || seen[0].result != -ENOENT) return "the receive waits";
+        return "both failed";
+    });
+    if (text == "no filter") SKIP("seccomp filters are not to be had");
+    CHECK(text == "both failed");
+}
+
 // Blocking descriptors
 
 TEST_CASE("nothing blocks on blocking sockets", "[engine][epoll]") {
@@ -540,12 +563,10 @@ TEST_CASE("more ready descriptors than one wait tells of are all served", "[engi
 
 // Edges that do not come
 
-TEST_CASE("a receive cut short by passed descriptors is not taken for the last",
-          "[engine][epoll]") {
-    epoll_engine subject;
-    buffers pool(subject, 64);
-    pool.give(8);
-    const pair ends = unix_pair();
+namespace {
+
+/// A descriptor with four bytes, and five more bytes behind them.
+void send_with_descriptor(const unique_fd& by) {
     alignas(::cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
     char text[] = "with";
     ::iovec part{text, 4};
@@ -558,19 +579,59 @@ TEST_CASE("a receive cut short by passed descriptors is not taken for the last",
     passed->cmsg_level = SOL_SOCKET;
     passed->cmsg_type = SCM_RIGHTS;
     passed->cmsg_len = CMSG_LEN(sizeof(int));
-    const int number = ends.b.get();
+    const int number = by.get();
     std::memcpy(CMSG_DATA(passed), &number, sizeof number);
-    arm(subject, 1, ends.a.get());
-    turn(subject);
-    REQUIRE(::sendmsg(ends.b.get(), &header, 0) == 4);
-    write_to(ends.b, "after");
+    REQUIRE(::sendmsg(by.get(), &header, 0) == 4);
+    write_to(by, "after");
+}
+
+/// As much as comes, up to `size` bytes.
+std::string received(epoll_engine& subject, const buffers& pool, std::size_t size) {
     std::string got;
-    while (got.size() < 9) {
+    while (got.size() < size) {
         const auto seen = turn(subject, 5s);
         REQUIRE_FALSE(seen.empty());
         for (const completion& c : seen) got += pool.text(c);
     }
-    CHECK(got == "withafter");
+    return got;
+}
+
+}  // namespace
+
+TEST_CASE("a receive cut short by passed descriptors is not taken for the last",
+          "[engine][epoll]") {
+    epoll_engine subject;
+    buffers pool(subject, 64);
+    pool.give(8);
+    const pair ends = unix_pair();
+    arm(subject, 1, ends.a.get());
+    turn(subject);
+    send_with_descriptor(ends.b);
+    CHECK(received(subject, pool, 9) == "withafter");
+}
+
+TEST_CASE("the number of a connection that nobody used tells nothing of its next owner",
+          "[engine][epoll]") {
+    epoll_engine subject;
+    buffers pool(subject, 64);
+    pool.give(8);
+    listening at;
+    const unique_fd client = at.client();
+    prepare(subject, IORING_OP_ACCEPT, 7, at.socket.get());
+    const auto accepted = turn(subject, 5s);
+    REQUIRE(accepted.size() == 1);
+    const int number = accepted[0].result;
+    REQUIRE(number >= 0);
+    REQUIRE(::close(number) == 0);
+    pair ends = unix_pair();
+    if (ends.a.get() != number) {
+        REQUIRE(::dup3(ends.a.get(), number, O_CLOEXEC) == number);
+        ends.a.reset(number);
+    }
+    arm(subject, 1, number);
+    turn(subject);
+    send_with_descriptor(ends.b);
+    CHECK(received(subject, pool, 9) == "withafter");
 }
 
 TEST_CASE("a receive cut short by an urgent byte is not taken for the last", "[engine][epoll]") {
@@ -583,13 +644,7 @@ TEST_CASE("a receive cut short by an urgent byte is not taken for the last", "[e
     write_to(ends.b, "before");
     REQUIRE(::send(ends.b.get(), "!", 1, MSG_OOB) == 1);
     write_to(ends.b, "after");
-    std::string got;
-    while (got.size() < 11) {
-        const auto seen = turn(subject, 5s);
-        REQUIRE_FALSE(seen.empty());
-        for (const completion& c : seen) got += pool.text(c);
-    }
-    CHECK(got == "beforeafter");
+    CHECK(received(subject, pool, 11) == "beforeafter");
 }
 
 TEST_CASE("the end of a stream that came with its last bytes is told", "[engine][epoll]") {

@@ -4,6 +4,7 @@
 
 #include <rondo/detail/unique_fd.hpp>
 #include <rondo/io/readable.hpp>
+#include <rondo/net/unix.hpp>
 #include <rondo/task/cancel_scope.hpp>
 #include <rondo/task/when_all.hpp>
 
@@ -97,6 +98,41 @@ task<> cancelled() {
 
 TEST_CASE("A cancelled readable() ends", "[io][readable][cancellation]") {
     test::run(cancelled);
+}
+
+/// A caller closes its descriptor without a word.
+task<> numbers_used_again() {
+    int number = -1;
+    for (int i = 0; i != 3; ++i) {
+        const pipe_ends pipe = make_pipe();
+        if (i == 0) number = pipe.out.get();
+        CHECK(pipe.out.get() == number);
+        const auto reader = [&]() -> task<> {
+            const ssize_t n = co_await read_when_readable(pipe.out.get());
+            CHECK(n == 3);
+        };
+        const auto writer = [&]() -> task<> {
+            co_await some_turns();
+            CHECK(::write(pipe.in.get(), "abc", 3) == 3);
+        };
+        co_await when_all(reader(), writer());
+    }
+    unix_listener door = unix_listener::listen("*");
+    CHECK(::fcntl(number, F_GETFD) >= 0);  // it has the number now
+    const auto acceptor = [&]() -> task<> {
+        const unix_socket peer = co_await door.accept();
+        CHECK(peer.is_open());
+    };
+    const auto client = [&]() -> task<> {
+        co_await some_turns();
+        unix_socket knocking = unix_socket::create();
+        co_await knocking.connect(door.local_address());
+    };
+    co_await when_all(acceptor(), client());
+}
+
+TEST_CASE("readable() remembers nothing of a number that was closed", "[io][readable]") {
+    test::run(numbers_used_again);
 }
 
 task<> no_descriptor() {

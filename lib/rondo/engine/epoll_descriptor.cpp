@@ -10,13 +10,12 @@ epoll_descriptor::type epoll_descriptor::kind_of(int number) noexcept {
     int value = 0;
     ::socklen_t size = sizeof value;
     kind = type::other;
-    if (::getsockopt(number, SOL_SOCKET, SO_TYPE, &value, &size) == 0 &&
-        (value == SOCK_STREAM || value == SOCK_SEQPACKET)) {
+    if (::getsockopt(number, SOL_SOCKET, SO_PROTOCOL, &value, &size) == 0 &&
+        value == IPPROTO_TCP) {
+        kind = type::tcp;
+    } else if (::getsockopt(number, SOL_SOCKET, SO_TYPE, &value, &size) == 0 &&
+               (value == SOCK_STREAM || value == SOCK_SEQPACKET)) {
         kind = type::stream;
-        if (::getsockopt(number, SOL_SOCKET, SO_PROTOCOL, &value, &size) == 0 &&
-            value == IPPROTO_TCP) {
-            kind = type::tcp;
-        }
     }
     return kind;
 }

@@ -90,7 +90,7 @@ void epoll_requests::start(const io_uring_sqe& entry) {
                                : attempt(*descriptor, *operation);
     if (result == outcome::finished) {
         store_.release(*operation);
-        return forget_stream(*descriptor, entry.fd, entry.opcode);
+        return forget_unowned(*descriptor, entry.fd, entry.opcode);
     }
     if (result == outcome::interrupted) interrupt(*descriptor, entry.fd);
     park(*descriptor, *operation);
@@ -107,7 +107,7 @@ void epoll_requests::cancel(const io_uring_sqe& entry) {
         list_of(descriptor, *operation).remove(*operation);
         completions_.fail(*operation, ECANCELED);
         store_.release(*operation);
-        forget_stream(descriptor, number, opcode);
+        forget_unowned(descriptor, number, opcode);
         ++count;
         if (!all) return complete(entry, 0);
     }
@@ -189,6 +189,8 @@ int epoll_requests::watch(epoll_descriptor& descriptor, const epoll_operation& o
     ++control_calls;
     if (::epoll_ctl(epoll_, first, operation.descriptor, &event) < 0) {
         if (errno != EEXIST && errno != ENOENT) return errno;
+        // If the second call fails there is nothing to rely on.
+        descriptor.registered = 0;
         ++control_calls;
         const int second = first == EPOLL_CTL_ADD ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
         if (::epoll_ctl(epoll_, second, operation.descriptor, &event) < 0) return errno;
@@ -205,7 +207,7 @@ void epoll_requests::run(epoll_descriptor& descriptor, epoll_operation_list& lis
                 const std::uint8_t opcode = operation->opcode;
                 list.remove(*operation);
                 store_.release(*operation);
-                forget_stream(descriptor, number, opcode);
+                forget_unowned(descriptor, number, opcode);
                 break;
             }
             case outcome::interrupted: return interrupt(descriptor, operation->descriptor);
@@ -214,7 +216,9 @@ void epoll_requests::run(epoll_descriptor& descriptor, epoll_operation_list& lis
     }
 }
 
-void epoll_requests::run_pollers(epoll_descriptor& descriptor, std::uint32_t events) {
+void epoll_requests::run_pollers(epoll_descriptor& descriptor, int number,
+                                 std::uint32_t events) {
+    bool ended = false;
     for (epoll_operation* operation = descriptor.pollers.front(); operation != nullptr;) {
         epoll_operation& current = *operation;
         operation = current.next;
@@ -227,12 +231,15 @@ void epoll_requests::run_pollers(epoll_descriptor& descriptor, std::uint32_t eve
         }
         descriptor.pollers.remove(current);
         store_.release(current);
+        ended = true;
     }
+    if (ended) forget_unowned(descriptor, number, IORING_OP_POLL_ADD);
 }
 
 void epoll_requests::ready(std::uint64_t tag, std::uint32_t events) {
     if (tag == epoll_files::tag) return files_.reap();
-    epoll_descriptor* descriptor = descriptors_.find(static_cast<int>(tag & 0xffffffffu));
+    const int number = static_cast<int>(tag & 0xffffffffu);
+    epoll_descriptor* descriptor = descriptors_.find(number);
     // An event of a number that has been closed since, from a duplicate that lives on.
     if (descriptor == nullptr || descriptor->generation != tag >> 32) return;
     constexpr std::uint32_t ends = EPOLLRDHUP | EPOLLPRI | any_failure;
@@ -246,7 +253,7 @@ void epoll_requests::ready(std::uint64_t tag, std::uint32_t events) {
         descriptor->writable = true;
         run(*descriptor, descriptor->writers);
     }
-    run_pollers(*descriptor, events);
+    run_pollers(*descriptor, number, events);
 }
 
 void epoll_requests::interrupt(epoll_descriptor& descriptor, int number) {
@@ -342,11 +349,9 @@ int epoll_requests::accept_one(epoll_descriptor& descriptor, const epoll_operati
         ::accept4(operation.descriptor, pointer<::sockaddr>(operation.address),
                   pointer<::socklen_t>(operation.address2), static_cast<int>(operation.flags));
     if (number < 0) return -errno;
-    // The number is new: whatever is known under it is not about this connection.
-    if (epoll_descriptor* child = descriptors_.find(number)) {
-        abandon(*child, false);
-        child->kind = descriptor.kind_of(operation.descriptor);
-    }
+    // The number is new: whatever is known under it is not about this connection. Nor is anything
+    // noted: a connection that is closed unused is closed without a word.
+    if (epoll_descriptor* child = descriptors_.find(number)) abandon(*child, false);
     return number;
 }
 
@@ -372,11 +377,13 @@ epoll_requests::outcome epoll_requests::connect(epoll_descriptor& descriptor,
     return outcome::finished;
 }
 
-/// Who opens files closes them without a word: nothing is remembered of a descriptor past the last
-/// READ or WRITE, or it would be held against the number's next owner.
-void epoll_requests::forget_stream(const epoll_descriptor& descriptor, int number,
-                                   std::uint8_t opcode) noexcept {
-    if (opcode != IORING_OP_READ && opcode != IORING_OP_WRITE) return;
+/// What is no socket is closed without a word: nothing is remembered of a descriptor past the last
+/// request that may be on any kind, or it would be held against the number's next owner.
+void epoll_requests::forget_unowned(const epoll_descriptor& descriptor, int number,
+                                    std::uint8_t opcode) noexcept {
+    const bool any_kind = opcode == IORING_OP_READ || opcode == IORING_OP_WRITE ||
+                          opcode == IORING_OP_POLL_ADD;
+    if (!any_kind) return;
     const bool idle = descriptor.readers.empty() && descriptor.writers.empty() &&
                       descriptor.pollers.empty();
     if (idle) forget(number);

@@ -66,7 +66,7 @@ private:
     void park(epoll_descriptor& descriptor, epoll_operation& operation);
     int watch(epoll_descriptor& descriptor, const epoll_operation& operation);
     void run(epoll_descriptor& descriptor, epoll_operation_list& list);
-    void run_pollers(epoll_descriptor& descriptor, std::uint32_t events);
+    void run_pollers(epoll_descriptor& descriptor, int number, std::uint32_t events);
     void interrupt(epoll_descriptor& descriptor, int number);
     void abandon(epoll_descriptor& descriptor, bool later);
 
@@ -75,8 +75,8 @@ private:
     outcome accept(epoll_descriptor& descriptor, epoll_operation& operation);
     int accept_one(epoll_descriptor& descriptor, const epoll_operation& operation);
     outcome connect(epoll_descriptor& descriptor, epoll_operation& operation);
-    void forget_stream(const epoll_descriptor& descriptor, int number,
-                       std::uint8_t opcode) noexcept;
+    void forget_unowned(const epoll_descriptor& descriptor, int number,
+                        std::uint8_t opcode) noexcept;
     outcome poll(epoll_descriptor& descriptor, epoll_operation& operation);
 
     const int epoll_;

@@ -33,7 +33,7 @@ std::vector<operation_kind> make_operation_kinds() {
         {IORING_OP_RECVMSG, "RECVMSG", by("udp"),
          {interrupted_request, out_of_memory, no_buffers, early_end, held_completion}},
         {IORING_OP_RECVMSG, "RECVMSG", by("descriptors"),
-         {interrupted_request, out_of_memory, control_cut, held_completion}},
+         {short_receive, interrupted_request, out_of_memory, control_cut, held_completion}},
         {IORING_OP_SEND, "SEND", by("echo"),
          {short_send, interrupted_request, out_of_memory, held_completion}},
         {IORING_OP_SENDMSG, "SENDMSG", by("echo"),

@@ -2,6 +2,7 @@
 // the exact entries and completions.
 #include <rondo/testing/faulty_engine.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -183,6 +184,44 @@ TEST_CASE("ENOBUFS ends a multishot at once or behind its data, never behind the
     }
     CHECK(at_once > 0);
     CHECK(later > 0);
+}
+
+TEST_CASE("any error ends a multishot at once or behind its data", "[testing][faulty]") {
+    bool at_once = false;
+    bool later = false;
+    for (std::uint64_t seed = 0; seed < 64; ++seed) {
+        stage s{all_of(seed, fault::error)};
+        s.add_multishot(1);
+        s.turn();
+        if (s.script->taken.empty()) {
+            at_once = true;
+            continue;
+        }
+        later = true;
+        s.script->post(1, 9, IORING_CQE_F_BUFFER);
+        const auto seen = s.turn();
+        REQUIRE(seen.size() == 2);
+        CHECK(seen[0].flags == (IORING_CQE_F_BUFFER | IORING_CQE_F_MORE));
+        const auto errors = rondo::testing::kernel_errors(IORING_OP_RECV);
+        CHECK(std::ranges::count(errors, -seen[1].result) == 1);
+        CHECK(s.faulty.injected(fault::error) == 1);
+    }
+    CHECK(at_once);
+    CHECK(later);
+}
+
+TEST_CASE("by rule a multishot ends behind its data by one error", "[testing][faulty]") {
+    fault_plan plan;
+    plan.rules.push_back({IORING_OP_RECV, 1, fault::early_end, ECONNRESET});
+    stage s{plan};
+    s.add_multishot(1);
+    CHECK(s.turn().empty());
+    s.script->post(1, 9, IORING_CQE_F_BUFFER);
+    const auto seen = s.turn();
+    REQUIRE(seen.size() == 2);
+    CHECK(seen[0].result == 9);
+    CHECK(seen[1].result == -ECONNRESET);
+    CHECK(seen[1].flags == 0);
 }
 
 TEST_CASE("a multishot ended early is a request that ends by itself", "[testing][faulty]") {

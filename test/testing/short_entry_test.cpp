@@ -154,6 +154,28 @@ TEST_CASE("a gather send is shortened in a copy that lives until its completion"
     }
 }
 
+TEST_CASE("a message is received in part on a stream alone", "[testing][faulty]") {
+    const auto [stream, other] = socket_pair(SOCK_STREAM);
+    const auto [datagrams, other_end] = socket_pair(SOCK_DGRAM);
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+        for (const bool is_stream : {true, false}) {
+            stage s{all_of(seed, fault::short_receive)};
+            std::array<std::byte, 100> room{};
+            ::iovec part{room.data(), room.size()};
+            ::msghdr header{};
+            header.msg_iov = &part;
+            header.msg_iovlen = 1;
+            const int descriptor = is_stream ? stream.get() : datagrams.get();
+            s.add(IORING_OP_RECVMSG, 1, descriptor).addr =
+                reinterpret_cast<std::uintptr_t>(&header);
+            s.turn();
+            CHECK(part.iov_len >= 1);
+            CHECK((part.iov_len < room.size()) == is_stream);
+            CHECK(s.faulty.injected(fault::short_receive) == (is_stream ? 1 : 0));
+        }
+    }
+}
+
 TEST_CASE("a receive on a Unix socket is left no room for a descriptor", "[testing][faulty]") {
     const auto [unix_end, other_end] = socket_pair(SOCK_DGRAM);
     const unique_fd udp(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));

@@ -13,8 +13,9 @@ namespace rondo::inline v0::testing {
 
 /// What a faulty_engine can inject. "Refuses" means: completes a request without carrying it out.
 enum class fault : std::uint8_t {
-    error,                ///< refuses with a rule's error, or one of kernel_errors()
-    short_receive,        ///< RECV on a stream, or READ, takes fewer bytes than it could
+    error,                ///< refuses with a rule's error, or one of kernel_errors(); half of the
+                          ///< multishots end so behind a completion
+    short_receive,        ///< RECV or RECVMSG on a stream, or READ, takes fewer bytes than it could
     short_send,           ///< a send on a stream, or WRITE, moves a part, MSG_WAITALL or not
     interrupted_request,  ///< refuses a receive, send, accept, READ, WRITE or OPENAT with EINTR
     would_block,          ///< refuses a receive or send with MSG_DONTWAIT, by EAGAIN
@@ -49,7 +50,8 @@ struct fault_plan {
         std::uint8_t opcode;           ///< IORING_OP_*
         unsigned nth;                  ///< counted over the engine's life
         fault kind = fault::error;     ///< none that concerns more than one request
-        int error = 0;                 ///< errno, for fault::error; chooses one for accept_error
+        int error = 0;                 ///< errno, for fault::error; chooses one for accept_error;
+                                       ///< of an early_end what comes behind the completion
     };
 
     std::uint64_t seed = 0;

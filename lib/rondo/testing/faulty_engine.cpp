@@ -258,7 +258,6 @@ int faulty_engine::kernel_error(const io_uring_sqe& entry, const fault_plan::rul
     const auto all = kernel_errors(entry.opcode);
     if (rule == nullptr && all.empty()) return 0;
     if (!strikes(fault::error, rule)) return 0;
-    count(fault::error);
     return rule != nullptr ? rule->error
                            : all[entry_dice_.below(static_cast<unsigned>(all.size()))];
 }
@@ -270,7 +269,10 @@ int faulty_engine::error_for(io_uring_sqe& entry, const fault_plan::rule* rule) 
         return error;
     };
     if (needs_masked(entry)) return counted(fault::refused, EINVAL);
-    if (const int error = kernel_error(entry, rule); error != 0) return error;
+    if (const int error = kernel_error(entry, rule); error != 0) {
+        return rule != nullptr ? counted(fault::error, error)
+                               : ending_error(entry, fault::error, error);
+    }
     const bool accepts = entry.opcode == IORING_OP_ACCEPT;
     const bool transfers = is_receive(entry) || is_send(entry);
     const bool files = is_file_transfer(entry) || entry.opcode == IORING_OP_OPENAT;
@@ -326,7 +328,7 @@ bool faulty_engine::defers_cancel(const io_uring_sqe& entry, const fault_plan::r
 }
 
 void faulty_engine::shape(io_uring_sqe& entry, const fault_plan::rule* rule) {
-    if (is_convertible(entry) && strikes(fault::early_end, rule)) end_early(entry);
+    if (is_convertible(entry) && strikes(fault::early_end, rule)) end_early(entry, rule);
     if (is_message_multishot(entry) && !is_tracked(entry.user_data) &&
         strikes(fault::early_end, rule)) {
         count(fault::early_end);
@@ -343,8 +345,13 @@ void faulty_engine::shape(io_uring_sqe& entry, const fault_plan::rule* rule) {
     }
 }
 
-void faulty_engine::end_early(io_uring_sqe& entry) {
+void faulty_engine::end_early(io_uring_sqe& entry, const fault_plan::rule* rule) {
     count(fault::early_end);
+    if (rule != nullptr && rule->error != 0) {
+        make_one_shot(entry);
+        requests_[entry.user_data].after = rule->error;
+        return;
+    }
     const bool can_limit = entry.opcode == IORING_OP_RECV &&
                            inner_->has(feature::receive_limit) && is_stream(entry);
     if (can_limit && entry_dice_.coin()) {

@@ -28,8 +28,8 @@ namespace rondo::inline v0::testing {
 ///
 /// A `user_data` is expected to name one request at a time, or requests nobody tells apart.
 /// ENOBUFS strikes also while the ring has buffers: the kernel's answer may be outdated when it is
-/// read. RECVMSG is not shortened, and a multishot one is ended early by a cancel of the engine's
-/// own, whose ECANCELED nobody sees. The members of a chain of links are taken together and left
+/// read. A multishot RECVMSG is not shortened, and is ended early by a cancel of the engine's own,
+/// whose ECANCELED nobody sees. The members of a chain of links are taken together and left
 /// alone.
 class faulty_engine final : public engine {
 public:
@@ -107,7 +107,7 @@ private:
     int ending_error(io_uring_sqe& entry, fault kind, int error);
     bool defers_cancel(const io_uring_sqe& entry, const fault_plan::rule* rule);
     void shape(io_uring_sqe& entry, const fault_plan::rule* rule);
-    void end_early(io_uring_sqe& entry);
+    void end_early(io_uring_sqe& entry, const fault_plan::rule* rule);
     void hand_over(const io_uring_sqe& entry);
     void note(const io_uring_sqe& entry);
     void mix(std::uint64_t value) noexcept;

@@ -95,6 +95,19 @@ void cut_control(const io_uring_sqe& entry, const rule* by_rule, fault_dice& dic
     header->msg_controllen = dice.below(room);
 }
 
+// In the caller's own list, too: the kernel writes what came along into the header, so that is no
+// copy.
+void shorten_received_message(const io_uring_sqe& entry, const rule* by_rule, fault_dice& dice) {
+    auto* const header = reinterpret_cast<msghdr*>(static_cast<std::uintptr_t>(entry.addr));
+    if (header == nullptr || header->msg_iovlen != 1 || header->msg_iov->iov_len < 2 ||
+        (entry.msg_flags & flag(MSG_WAITALL)) != 0 ||
+        !dice.strikes(fault::short_receive, by_rule) || !is_stream(entry)) {
+        return;
+    }
+    dice.count(fault::short_receive);
+    header->msg_iov->iov_len = dice.smaller(header->msg_iov->iov_len);
+}
+
 }  // namespace
 
 std::unique_ptr<short_message> shorten(io_uring_sqe& entry, const rule* by_rule,
@@ -110,6 +123,7 @@ std::unique_ptr<short_message> shorten(io_uring_sqe& entry, const rule* by_rule,
         shorten_receive(entry, dice);
     } else if (entry.opcode == IORING_OP_RECVMSG && !is_multishot_receive(entry)) {
         cut_control(entry, by_rule, dice);
+        shorten_received_message(entry, by_rule, dice);
     }
     return nullptr;
 }

@@ -36,6 +36,7 @@
 #include <rondo/detail/unique_fd.hpp>
 #include <rondo/engine/abi.hpp>
 #include <rondo/engine/epoll_engine.hpp>
+#include <rondo/log.hpp>
 
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
@@ -373,6 +374,31 @@ TEST_CASE("what epoll does not watch after all is not waited for", "[engine][epo
     });
     if (text == "no filter") SKIP("seccomp filters are not to be had");
     CHECK(text == "both failed");
+}
+
+namespace {
+std::string logged;
+}  // namespace
+
+TEST_CASE("where no helper thread is to be had files fail, and the log says why",
+          "[engine][epoll][file]") {
+    const std::string text = in_child([]() -> std::string {
+        if (!refuse(SYS_clone, EAGAIN) || !refuse(SYS_clone3, EAGAIN)) return "no filter";
+        rondo::set_log([](std::string_view line) noexcept { logged += std::string(line) + '\n'; });
+        epoll_engine subject;
+        for (std::uint64_t n = 1; n != 3; ++n) {
+            io_uring_sqe& entry = prepare(subject, IORING_OP_OPENAT, n, AT_FDCWD);
+            entry.addr = reinterpret_cast<std::uintptr_t>("/dev/null");
+            entry.open_flags = O_RDONLY | O_CLOEXEC;
+            const auto seen = turn(subject, 5s);
+            if (seen.size() != 1 || seen[0].result != -ENOMEM) return "it does not fail";
+        }
+        return logged;
+    });
+    if (text == "no filter") SKIP("seccomp filters are not to be had");
+    CHECK_THAT(text, ContainsSubstring("thread"));
+    CHECK_THAT(text, ContainsSubstring(std::strerror(EAGAIN)));
+    CHECK(std::ranges::count(text, '\n') == 1);
 }
 
 // Blocking descriptors

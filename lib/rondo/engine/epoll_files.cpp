@@ -19,6 +19,7 @@
 #include <liburing.h>
 
 #include <rondo/detail/unique_fd.hpp>
+#include <rondo/log.hpp>
 
 namespace rondo::inline v0::detail {
 
@@ -182,8 +183,12 @@ void epoll_files::start(const io_uring_sqe& entry) {
         begin(std::make_unique<job>(entry, *outbox_));
     } catch (const std::bad_alloc&) {
         refuse(ENOMEM);
-    } catch (const std::system_error&) {
-        // No thread is to be had. EAGAIN, which says so, would mean: ask again at once.
+    } catch (const std::system_error& error) {
+        // No thread is to be had. EAGAIN, which says so, would mean: ask again at once. A completion
+        // has no room for the cause and its remedy.
+        if (!std::exchange(told_of_threads_, true)) {
+            log(std::string("files: ") + error.what() + "; they fail with ENOMEM");
+        }
         refuse(ENOMEM);
     }
 }

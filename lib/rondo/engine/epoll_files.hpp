@@ -57,6 +57,7 @@ private:
     std::vector<std::unique_ptr<job>> jobs_;  // in flight; each knows its place
     std::unique_ptr<outbox> outbox_;
     std::unique_ptr<helper_pool> helpers_;
+    bool told_of_threads_ = false;
 };
 
 }  // namespace rondo::inline v0::detail

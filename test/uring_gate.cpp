@@ -24,7 +24,8 @@ bool knows_opcodes(io_uring& ring) {
     for (const int opcode : {IORING_OP_POLL_ADD, IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL,
                              IORING_OP_CONNECT, IORING_OP_SEND, IORING_OP_RECV, IORING_OP_SENDMSG,
                              IORING_OP_RECVMSG, IORING_OP_READ, IORING_OP_WRITE, IORING_OP_OPENAT,
-                             IORING_OP_FSYNC, IORING_OP_FADVISE, IORING_OP_CLOSE}) {
+                             IORING_OP_FSYNC, IORING_OP_FADVISE, IORING_OP_CLOSE,
+                             IORING_OP_SENDMSG_ZC}) {
         if (io_uring_opcode_supported(probe.get(), opcode) == 0) return false;
     }
     return true;

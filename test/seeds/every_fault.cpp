@@ -108,7 +108,12 @@ void try_operation(const operation_kind& on, settings one, tried& so_far) {
         so_far.all_passed = strikes_and_passes(one, what, so_far) && so_far.all_passed;
     };
     for (const fault kind : on.kinds) passes(kind, 0);
-    for (const int error : testing::kernel_errors(on.opcode)) passes(fault::error, error);
+    for (const int error : testing::kernel_errors(on.opcode)) {
+        passes(fault::error, error);
+        // Behind data, and not in place of it.
+        const bool is_multishot = on.opcode == IORING_OP_ACCEPT || on.opcode == IORING_OP_RECV;
+        if (is_multishot) passes(fault::early_end, error);
+    }
 }
 
 const char* scenario_with(plain_call call) noexcept {

@@ -212,7 +212,9 @@ bool is_asked_again(const fault_plan::rule& rule) noexcept {
 
 /// Whether a program is told, or loses descriptors.
 bool is_noticed(const fault_plan::rule& rule) noexcept {
-    return (rule.kind == fault::error && !is_asked_again(rule)) ||
+    const bool is_error =
+        rule.kind == fault::error || (rule.kind == fault::early_end && rule.error != 0);
+    return (is_error && !is_asked_again(rule)) ||
            rule.kind == fault::out_of_memory || rule.kind == fault::control_cut;
 }
 

@@ -184,8 +184,8 @@ void epoll_files::start(const io_uring_sqe& entry) {
     } catch (const std::bad_alloc&) {
         refuse(ENOMEM);
     } catch (const std::system_error& error) {
-        // No thread is to be had. EAGAIN, which says so, would mean: ask again at once. A completion
-        // has no room for the cause and its remedy.
+        // No thread is to be had. EAGAIN, which says so, would mean: ask again at once. The cause
+        // and its remedy have no place in a completion.
         if (!std::exchange(told_of_threads_, true)) {
             log(std::string("files: ") + error.what() + "; they fail with ENOMEM");
         }

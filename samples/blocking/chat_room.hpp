@@ -246,8 +246,8 @@ private:
     std::array<char, 16384> buffer_{};
 };
 
-/// Reads and forgets what a client has sent since: close() would answer it by a reset, which may
-/// overtake the last lines.
+/// Reads and forgets what a client has sent since: close() would answer it by a reset, and drop
+/// those of the last lines that have not arrived yet.
 inline void discard_input(int socket) {
     std::array<char, 16384> buffer;
     for (int i = 0; i < 16; ++i) {

@@ -457,5 +457,25 @@ class RunTest(unittest.TestCase):
         self.assertIn("instead of where it listens", made.problem)
 
 
+class QuickTest(unittest.TestCase):
+    START_AND_STOP = 0.15  # seconds for each run: 0.11 where all of them took 37 s, on two processors
+
+    def test_all_of_quick_is_planned_for_less_than_a_minute(self):
+        runs, seconds = 0, 0.0
+        for point in QUICK.points:
+            servers = sum(bool(each.program) for each in variants.of_profile(point.profile))
+            for times, count, each in (
+                    (1, servers * QUICK.rounds, QUICK.warm_up + QUICK.seconds),
+                    (point.open_loop, servers * QUICK.open_rounds,
+                     QUICK.open_warm_up + 1.5 * QUICK.open_seconds),
+                    (point.open_loop, 2 * run.TRIES, QUICK.warm_up + QUICK.seconds),
+                    *((point.calls, servers * QUICK.counted_rounds, each)
+                      for each in QUICK.counted)):
+                runs += times * count
+                seconds += times * count * each
+        self.assertGreater(runs, 100)
+        self.assertLess(seconds + self.START_AND_STOP * runs, 60)
+
+
 if __name__ == "__main__":
     unittest.main()

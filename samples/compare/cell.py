@@ -70,5 +70,8 @@ class Cell:
         return bool(self.closed) and (bool(self.opened) or not self.point.open_loop) and \
             (bool(self.counted) or not self.point.calls or not counting)
 
+    def serves_many(self):
+        return not self.problem and self.variant.most_connections != 1
+
     def offered(self):
         return self.opened[0]["offered_rate"] if self.opened else None

@@ -39,7 +39,9 @@ brackets the least and the greatest, in the same unit.</p>
 server and load together: one that leaves more of the work to the load looks slower than it is.</li>
 <li><b>p50, p99, p99.9</b>: open loop, at a rate that is the same for all variants: half of what
 the slowest does that can serve more than one, or less where the load generator would be busy for
-more than half of its time. Time counts from when a message was due, so that a stall delays all that
+more than half of its time. With many connections it mostly is the latter, and so a small part of
+what the servers can do, which the heading tells: how latency grows as a server comes near its limit
+is not shown. Time counts from when a message was due, so that a stall delays all that
 were due meanwhile. A percentile is shown where ten messages of a round and more lie beyond it; of
 p99.9 these are few: where the ranges overlap, it ranks nobody.</li>
 <li><b>CPU</b>: processor time of the server's process for each message of the closed loop.</li>

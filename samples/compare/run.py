@@ -16,7 +16,9 @@ from server import Server, ServerFailed
 FORBIDDEN = re.compile("Operation not permitted|Function not implemented|Permission denied")
 
 
-TRIES = 3  # of a rate with one variant, as the load's own capacity depends on the rate
+# Of a rate with one variant, as the load's own capacity depends on the rate. Where the last of them
+# lowers it once more, the load's share in the open rounds tells whether it was enough.
+TRIES = 5
 
 
 class Comparison:
@@ -67,15 +69,10 @@ class Comparison:
             for number, cell in self.turns(point, cells, "counted", self.plan.counted_rounds):
                 self.count_calls(cell, number, writer)
 
-    @staticmethod
-    def counts_for_rate(cell):
-        """What serves one client only does not hold the others back."""
-        return not cell.problem and cell.variant.most_connections != 1
-
     def chosen_rate(self, point, cells):
         """Half of the slowest's, or less: so much that the load, tried at it against the slowest
         and the fastest, has time left to be punctual. None where nobody has a figure."""
-        counted = sorted((cell for cell in cells if cell.closed and self.counts_for_rate(cell)),
+        counted = sorted((cell for cell in cells if cell.closed and cell.serves_many()),
                          key=lambda cell: cell.figure(figures.RATE).median)
         rate = figures.offered_rate([cell.figure(figures.RATE).median for cell in counted])
         for cell in {id(cell): cell for cell in (*counted[:1], *counted[-1:])}.values():

@@ -71,6 +71,12 @@ def heading(cells):
     offered = next((cell.offered() for cell in cells if cell.offered()), None)
     if offered:
         text += f"; latency at {offered:.0f} messages/s"
+        rates = [cell.figure(figures.RATE) for cell in cells if cell.serves_many()]
+        shares = sorted(round(100 * offered / rate.median) for rate in rates
+                        if rate and rate.median)
+        if shares:
+            span = " to ".join(str(share) for share in sorted({shares[0], shares[-1]}))
+            text += f", {span} % of what they can do"
     return text
 
 

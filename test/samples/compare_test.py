@@ -102,6 +102,15 @@ class PointsTest(unittest.TestCase):
                          ["16 B", "1000 B", "64 KiB"])
 
 
+    def test_the_documentation_says_where_latency_is_not_measured(self):
+        with open(os.path.join(ROOT, "docs", "benchmarks.md")) as file:
+            page = " ".join(file.read().split())
+        measured = [point[:3] for point in FULL.points if point.open_loop]
+        self.assertEqual(measured, [("ping-pong", count, size) for count, size in
+                                    ((1, 64), (128, 64), (1000, 64), (128, 8192))])
+        self.assertIn("latencies at 1, 128 and 1000 connections with 64 B and at 128 with 8 KiB", page)
+
+
 class VariantsTest(unittest.TestCase):
     def test_every_variant_has_its_sources_and_a_colour(self):
         for each in variants.ECHO + variants.CHATS:
@@ -221,7 +230,7 @@ class TableTest(unittest.TestCase):
         cannot.cannot("no")
         failed.fails("died")
         lines = list(table.lines([cannot, failed, cell()]))
-        self.assertIn("latency at 500 messages/s", lines[0])
+        self.assertIn("latency at 500 messages/s, 25 % of what they can do", lines[0])
         self.assertRegex(lines[2], r"select +no$")
         self.assertRegex(lines[3], r"threads +FAILED: died$")
 

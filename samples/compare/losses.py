@@ -19,22 +19,18 @@ def said(cell, kind):
 
 
 def compared(cells, kind):
-    """The pairs of a cell of rondo and one that is before it: the first of all, where that is
-    not rondo's, and the same by hand."""
+    """The pairs of a cell of rondo and one that is before it, whatever rondo's other engine does:
+    the first of those that are not rondo's, and the same by hand."""
     known = {cell.variant.name: cell for cell in cells if not cell.problem and cell.figure(kind)}
     medians = {name: cell.figure(kind).median for name, cell in known.items()}
-    if not medians:
+    others = [name for name in medians if name not in BY_HAND]
+    if not others:
         return
-    best = (min if kind.smaller_is_better else max)(medians, key=medians.get)
+    best = (min if kind.smaller_is_better else max)(others, key=medians.get)
     for name, by_hand in BY_HAND.items():
-        if name not in known:
-            continue
-        before = [] if best in BY_HAND else [best]
-        if by_hand in known and by_hand != best and \
-                is_better(kind, medians[by_hand], medians[name]):
-            before.append(by_hand)
-        for other in before:
-            yield known[name], known[other]
+        for other in dict.fromkeys((best, by_hand)):
+            if name in known and other in known and is_better(kind, medians[other], medians[name]):
+                yield known[name], known[other]
 
 
 def lines(results):

@@ -295,6 +295,11 @@ class LossesTest(unittest.TestCase):
         first = self.lines(threads=(40, 40), rondo_uring=(30, 41), rondo_epoll=(15, 15))
         self.assertEqual([line.endswith("(the ranges overlap)") for line in first], [True, False])
 
+    def test_an_engine_of_rondo_that_is_the_first_hides_no_loss_of_the_other(self):
+        (line,) = self.lines(threads=(40, 40), rondo_uring=(30, 30), rondo_epoll=(50, 50))
+        self.assertTrue(line.startswith("ping-pong 128 x 64 B, rate: rondo on io_uring 30.0"))
+        self.assertIn("; threads 40.0", line)
+
     def test_rondo_before_all_others_is_none(self):
         self.assertEqual(self.lines(epoll=(20,), rondo_uring=(30,), rondo_epoll=(25,)), [])
 

@@ -48,6 +48,8 @@ def parse():
     parser.add_argument("--built", metavar="DIR", default=variants.BUILT,
                         help="the folder of the built samples (build/release/samples)")
     parser.add_argument("--load", metavar="PROGRAM", help="another load generator")
+    parser.add_argument("--report", metavar="DIR", help="measures nothing: makes the report and the "
+                        "pictures of an earlier run again, from its rounds.csv")
     parser.add_argument("--publish", metavar="DIR",
                         help="measures nothing: puts the results of an earlier run into docs/, "
                         "and prints where rondo is not the first")
@@ -74,7 +76,7 @@ def check(parser, given):
                                open_rounds=given.rounds or plan.open_rounds,
                                counted_rounds=given.rounds or plan.counted_rounds)
     given.load = given.load or os.path.join(given.built, "load")
-    if not given.publish and not os.access(given.load, os.X_OK):
+    if not given.publish and not given.report and not os.access(given.load, os.X_OK):
         parser.error(f"{given.load} is not built: ./samples/run compare builds it")
     return given
 
@@ -113,6 +115,10 @@ def main():
     given = parse()
     if given.publish:
         publish.publish(given.publish, os.path.join(variants.ROOT, "docs"))
+        return 0
+    if given.report:
+        report.write(given.report, *publish.read(given.report))
+        print(f"see {os.path.join(given.report, 'report.html')}")
         return 0
     # As Ctrl-C: servers end, what there is is written.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -3,6 +3,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 
 import figures
 
@@ -72,7 +73,8 @@ def bars(title, cells, kind, logarithmic=False, width=640, small=False):
     script += f"set yrange [{-count + 0.4}:0.6]\nset xlabel {quoted(label)} noenhanced\n"
     script += "set format x '%.0s %c'\n" if tallest >= 1000 else ""
     script += "set logscale x\n" if logarithmic else ""
-    script += f"set xrange [{least:g}:{tallest * (4 if logarithmic else 1.15):g}]\n"
+    # Where all are 0, gnuplot needs some range yet.
+    script += f"set xrange [{least:g}:{tallest * (4 if logarithmic else 1.15) or 1:g}]\n"
     ticks = ", ".join(f"{quoted(cell.variant.title)} {-place}"
                       for place, cell in enumerate(shown))
     script += f"set ytics ({ticks}) noenhanced\n"
@@ -179,16 +181,25 @@ BARS = {"ping-pong": (figures.CALLS, figures.SWITCHES),
         "room": (figures.RATE, figures.CPU, figures.CALLS)}
 
 
+def tried(make_one, title, *rest, **options):
+    """The SVG, or None with a line about why: the figures are worth more than a picture of them."""
+    try:
+        return make_one(title, *rest, **options)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as failure:
+        print(f"compare: no picture {title}: {failure}", file=sys.stderr)
+        return None
+
+
 def drawn(results):
     """(name, title, SVG or None) of all pictures."""
     by_connections, by_size = axes(results)
     for kind, title in ALONG:
         text = f"{title}, 64 B a message"
         yield (f"connections-{kind.column}", text,
-               lines(text, by_connections, kind, connections, "connections"))
+               tried(lines, text, by_connections, kind, connections, "connections"))
         text = f"{title}, 128 connections"
         yield (f"sizes-{kind.column}", text,
-               lines(text, by_size, kind, size, "bytes a message", binary=True))
+               tried(lines, text, by_size, kind, size, "bytes a message", binary=True))
     for point, cells in results.items():
         kinds = BARS[point.profile]
         if point.profile == "ping-pong" and not any(cell.figure(figures.CALLS) for cell in cells):
@@ -200,7 +211,7 @@ def drawn(results):
             text = f"{point.name}: {kind.heading}"
             ratio_wide = kind in (figures.CALLS, figures.SWITCHES, figures.MEMORY)
             name = re.sub(r"[^a-z0-9]+", "-", text.lower())
-            yield name, text, bars(text, cells, kind, logarithmic=ratio_wide)
+            yield name, text, tried(bars, text, cells, kind, logarithmic=ratio_wide)
 
 
 def make(results):

@@ -56,10 +56,18 @@ def replaced(page, text):
     return before + begin + "\n\n" + text.strip() + "\n\n" + end + after
 
 
+def read(folder):
+    """The facts and the results of an earlier run."""
+    try:
+        with open(os.path.join(folder, "machine.json")) as file:
+            facts = json.load(file)
+        return facts, rounds_csv.read(os.path.join(folder, "rounds.csv"))
+    except OSError as failure:
+        raise SystemExit(f"compare: no run is there: {failure}") from None
+
+
 def publish(folder, docs):
-    results = rounds_csv.read(os.path.join(folder, "rounds.csv"))
-    with open(os.path.join(folder, "machine.json")) as file:
-        facts = json.load(file)
+    facts, results = read(folder)
     if not pictures.available():
         raise SystemExit("compare: gnuplot is not installed, so there are no pictures")
     images = os.path.join(docs, "images")

@@ -153,7 +153,7 @@ def write(folder, facts, results):
             file.write(picture.svg)
     # Inside the page it takes the colour of the page.
     inline = "".join(f"<figure>{picture.svg.replace(pictures.STYLE, '')}</figure>"
-                     for picture in drawn) or "<p>gnuplot was not installed.</p>"
+                     for picture in drawn) or "<p>No picture was drawn: gnuplot is missing or failed.</p>"
     page = (f'<!doctype html><html lang="en"><meta charset="utf-8">'
             f'<meta name="viewport" content="width=device-width,initial-scale=1">'
             f"<title>Echo servers compared</title><style>{STYLE}</style>"

@@ -283,6 +283,29 @@ class ReportTest(unittest.TestCase):
             self.assertNotRegex(svg, r'<rect x="0" y="0"[^>]*fill="(?!none)')
 
 
+    @unittest.skipUnless(pictures.available(), "gnuplot is not installed")
+    def test_figures_that_are_all_0_have_a_picture(self):
+        select = cell("select", point=Point("idle", 1000, 64))
+        select.closed = [{"idle_bytes_per_connection": 0.0}]
+        self.assertIn("<svg", pictures.bars("memory", [select], figures.MEMORY, logarithmic=True))
+
+    def test_a_picture_that_fails_costs_no_report_and_it_can_be_made_again(self):
+        with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()) as errors:
+            with open(os.path.join(folder, "machine.json"), "w") as file:
+                file.write('{"kernel": "6"}')
+            with rounds_csv.Writer(os.path.join(folder, "rounds.csv")) as writer:
+                writer.round(cell(), "closed", 1, cell().closed[0])
+            arguments = ["compare", "--report", folder]
+            with unittest.mock.patch.multiple(pictures, draw=unittest.mock.Mock(
+                    side_effect=RuntimeError("gnuplot: no")), available=lambda: True), \
+                    unittest.mock.patch.object(sys, "argv", arguments), \
+                    redirect_stdout(io.StringIO()):
+                self.assertEqual(main.main(), 0)
+            with open(os.path.join(folder, "report.html")) as file:
+                self.assertIn("1.00 k", file.read())
+        self.assertIn("no picture ping-pong 128 x 64 B: rate: gnuplot: no", errors.getvalue())
+
+
 class LossesTest(unittest.TestCase):
     def lines(self, **rates):
         cells = [cell(name.replace("_", "-"), each) for name, each in rates.items()]

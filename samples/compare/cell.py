@@ -15,6 +15,7 @@ class Cell:
         self.closed = []      # rows of rounds, as measure.py makes them
         self.opened = []
         self.counted = []
+        self.count_problem = None  # why a count of system calls is missing; the rest stands
 
     def cannot(self, why):
         self.problem = why

@@ -31,6 +31,9 @@ class Writer:
     def problem(self, cell):
         self.write(cell, "", "", ("failed: " if cell.failed else "cannot: ") + cell.problem, {})
 
+    def count_problem(self, cell, number):
+        self.write(cell, "counted", number, "failed: " + cell.count_problem, {})
+
     def write(self, cell, loop, number, status, row):
         point = cell.point
         key = dict(zip(KEY, (point.profile, point.connections, point.size, cell.variant.name,
@@ -55,6 +58,9 @@ def read(path):
             cell = cells.setdefault((point, variant.name), Cell(point, variant))
             if row["status"] != "ok":
                 kind, _, why = row["status"].partition(": ")
+                if row["loop"] == "counted":
+                    cell.count_problem = why
+                    continue
                 (cell.fails if kind == "failed" else cell.cannot)(why)
                 continue
             rows = {"closed": cell.closed, "open": cell.opened, "counted": cell.counted}

@@ -32,7 +32,8 @@ class Comparison:
         self.stillborn = {}  # (program, engine) to why it does not start
 
     def failed(self):
-        return any(cell.failed for cells in self.results.values() for cell in cells)
+        return any(cell.failed or cell.count_problem for cells in self.results.values()
+                   for cell in cells)
 
     def incomplete(self):
         """Whether a server that is there could not do a point, or has no figure for it."""
@@ -167,8 +168,8 @@ class Comparison:
                                  self.server_core, messages, self.plan.counted)
         except (LoadFailed, ServerFailed, OSError) as failure:
             # The other figures stand: they are from other processes.
-            print(f"\ncompare: system calls of {cell.variant.title} at {cell.point.name}: "
-                  f"{failure}", file=sys.stderr)
+            cell.count_problem = str(failure)
+            writer.count_problem(cell, number)
             return
         cell.counted.append(row)
         writer.round(cell, "counted", number, row)

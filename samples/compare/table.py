@@ -45,6 +45,10 @@ def notes(cells):
     if sent_late > SENT_LATE:
         yield (f"up to {100 * sent_late:.0f} % of the messages went out more than 1 ms late: what "
                "else the machine did is in the latencies, or echoes that came after the next was due")
+    for cell in cells:
+        if cell.count_problem:
+            yield (f"FAILED: system calls of {cell.variant.title} at {cell.point.name}: "
+                   f"{cell.count_problem}")
     if any(cell.counts_ended_threads() and not cell.problem and not cell.figure(figures.SWITCHES)
            for cell in cells):
         yield SWITCHES_NOTE

@@ -442,6 +442,7 @@ class RunTest(unittest.TestCase):
                 with redirect_stdout(io.StringIO()):
                     comparison.run(writer)
             (made,) = comparison.results[point]
+            ((self.read_again,),) = rounds_csv.read(os.path.join(folder, "rounds.csv")).values()
             return made, comparison
 
     def test_rounds_become_figures(self):
@@ -458,6 +459,17 @@ class RunTest(unittest.TestCase):
                 count=lambda *_: {"calls_per_message": next(made_up)}):
             made, _ = self.run_with(SERVER % WAITS, REPORTS, calls=True)
         self.assertEqual(made.figure(figures.CALLS), (2.25, 2, 2.5, 3))
+
+    def test_a_count_of_system_calls_that_fails_is_a_failure(self):
+        def fails(*_):
+            raise measure.LoadFailed("wrong byte")
+        with unittest.mock.patch.multiple(counting, how=lambda: "perf", count=fails):
+            made, comparison = self.run_with(SERVER % WAITS, REPORTS, calls=True)
+        self.assertTrue(comparison.failed())
+        self.assertEqual(made.figure(figures.RATE).median, 100)  # from other processes
+        note = "FAILED: system calls of epoll at ping-pong 1 x 64 B: wrong byte"
+        self.assertIn(note, list(table.notes([made])))
+        self.assertIn(note, list(table.notes([self.read_again])))
 
     def test_a_server_that_dies_gives_a_cell_that_says_so(self):
         made, comparison = self.run_with(SERVER % "kill -SEGV $$",

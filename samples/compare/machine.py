@@ -113,10 +113,29 @@ def used_by_others(seconds=1.0):
     return sum(since.shares())
 
 
+def siblings(processor):
+    """The processors that are one core with this one, itself included: they share its time."""
+    text = text_of(f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")
+    found_here = {processor}
+    for part in text.strip().split(",") if text.strip() else ():
+        first, _, last = part.partition("-")
+        found_here.update(range(int(first), int(last or first) + 1))
+    return found_here
+
+
 def choose_cores():
-    """One core for the server and another for the load: the same one where there is only one."""
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[0], cores[-1]
+    """A processor for the server and another for the load: of another core where there is one, and
+    the same one where there is only one."""
+    usable = sorted(os.sched_getaffinity(0))
+    apart = [each for each in usable if each not in siblings(usable[0])]
+    return usable[0], (apart or usable)[-1]
+
+
+def load_core_text(server_core, load_core):
+    if server_core == load_core:
+        return f"{load_core}, the server's: there is only one, and they take it in turns"
+    shared = load_core in siblings(server_core)
+    return f"{load_core}" + ", a sibling of the server's: the two share a core" * shared
 
 
 def raise_descriptor_limit():

@@ -89,9 +89,7 @@ def surroundings(given):
     facts["others before"] = f"{others:.0%} of the processors' time" + (
         ": busy with other things, expect a wide spread" * (others > 0.1))
     facts["server on core"] = str(server_core)
-    facts["load on core"] = str(load_core)
-    if server_core == load_core:
-        facts["load on core"] += ", the server's: there is only one, and they take it in turns"
+    facts["load on core"] = machine.load_core_text(server_core, load_core)
     facts["system calls counted by"] = {
         "perf": "perf_event_open, raw_syscalls:sys_enter",
         "strace": "strace, which slows the server: one that takes several messages a call "
@@ -137,6 +135,7 @@ def main():
         except KeyboardInterrupt:
             ended = True
             print("\ncompare: ended; writing what there is", file=sys.stderr)
+    facts["load on engine"] = " and ".join(sorted(comparison.load_engines)) or "unknown"
     facts["took"] = f"{time.monotonic() - began:.0f} s" + (", ended before it was done" * ended)
     facts["stolen meanwhile"] = f"{processors.shares()[1]:.1%} of the processors' time, by the host"
     record(given, facts)

@@ -29,6 +29,7 @@ class Comparison:
         self.server_core, self.load_core = machine.choose_cores()
         self.counting = counting.how()
         self.results = {}  # point to its cells
+        self.load_engines = set()  # what the load said it ran on: one, if all is well
         self.stillborn = {}  # (program, engine) to why it does not start
 
     def failed(self):
@@ -154,6 +155,7 @@ class Comparison:
             else:
                 cell.fails(gone or str(failure))
             return None
+        self.load_engines.add(report.get("engine", "unknown"))
         row = measure.row_of(report)
         row["offered_rate"] = rate
         return row

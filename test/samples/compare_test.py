@@ -20,6 +20,7 @@ import code_lines
 import counting
 import figures
 import losses
+import machine
 import main
 import measure
 import pictures
@@ -327,6 +328,25 @@ class LossesTest(unittest.TestCase):
         self.assertEqual(self.lines(epoll=(20,), rondo_uring=(30,), rondo_epoll=(25,)), [])
 
 
+class MachineTest(unittest.TestCase):
+    def chosen(self, usable, lists):
+        path = "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list"
+        known = {path % processor: text for processor, text in lists.items()}
+        with unittest.mock.patch.object(machine, "text_of", lambda asked: known.get(asked, "")), \
+                unittest.mock.patch.object(os, "sched_getaffinity", lambda _: set(usable)):
+            cores = machine.choose_cores()
+            return cores, machine.load_core_text(*cores)
+
+    def test_server_and_load_are_on_two_cores_where_there_are_two(self):
+        self.assertEqual(self.chosen((0, 1), {}), ((0, 1), "1"))
+        self.assertEqual(self.chosen((0, 1, 2, 3), {0: "0,3\n", 3: "0,3\n"}), ((0, 2), "2"))
+        self.assertEqual(self.chosen((0, 1, 2, 3), {0: "0-2\n"}), ((0, 3), "3"))
+        for usable, lists, said in (((0, 1), {0: "0-1\n"}, "sibling"), ((5,), {}, "only one")):
+            cores, text = self.chosen(usable, lists)
+            self.assertEqual(cores, (usable[0], usable[-1]))
+            self.assertIn(said, text)
+
+
 class PublishTest(unittest.TestCase):
     def test_results_take_the_place_of_the_last_ones(self):
         page = f"before\n{publish.BEGIN}\nold\n{publish.END}\nafter\n"
@@ -470,6 +490,12 @@ class RunTest(unittest.TestCase):
         note = "FAILED: system calls of epoll at ping-pong 1 x 64 B: wrong byte"
         self.assertIn(note, list(table.notes([made])))
         self.assertIn(note, list(table.notes([self.read_again])))
+
+    def test_the_load_has_an_engine_of_its_own_choice_and_says_which(self):
+        load = REPORTS.replace("echo '{", "echo '{\"engine\": \"'${RONDO_ENGINE:-own}'\", ")
+        with unittest.mock.patch.dict(os.environ, RONDO_ENGINE="epoll"):
+            _, comparison = self.run_with(SERVER % WAITS, load)
+        self.assertEqual(comparison.load_engines, {"own"})
 
     def test_a_server_that_dies_gives_a_cell_that_says_so(self):
         made, comparison = self.run_with(SERVER % "kill -SEGV $$",

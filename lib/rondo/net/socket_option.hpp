@@ -58,8 +58,8 @@ constexpr int checked_option(const char* title, long long value, int least, int 
 
 }  // namespace detail
 
-/// Lets bind take an address whose old connections still linger in TIME_WAIT (SO_REUSEADDR,
-/// socket(7)). Of use before bind only.
+/// Lets bind take an address whose old connections still linger in TIME_WAIT, if their sockets had
+/// it as well: they take after their listener (SO_REUSEADDR, socket(7)). Of use before bind only.
 struct reuse_address {
     static constexpr const char* title = "reuse_address";
     bool enabled = true;

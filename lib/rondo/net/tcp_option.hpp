@@ -58,7 +58,7 @@ private:
     int count_ = 0;
 };
 
-/// Acknowledges at once instead of waiting up to 40 ms for an answer to carry the acknowledgement
+/// Acknowledges at once instead of waiting 40 to 200 ms for an answer to carry the acknowledgement
 /// (TCP_QUICKACK, tcp(7)). It does not last: the kernel goes on by its own judgement, so set it
 /// again after receiving.
 struct quick_ack {

@@ -51,8 +51,8 @@ FULL = Plan(
         Point("room", 100, 64, False, True),
         Point("room", 1000, 64),
     ),
-    rounds=5, seconds=0.5, warm_up=0.1, open_rounds=3, open_warm_up=0.3, open_seconds=2,
-    counted_rounds=3, counted=(0.1, 0.3))
+    rounds=5, seconds=0.5, warm_up=0.1, open_rounds=3, open_warm_up=0.25, open_seconds=2,
+    counted_rounds=3, counted=(0.08, 0.25))
 
 QUICK = Plan(
     points=(

@@ -388,6 +388,36 @@ class CountingTest(unittest.TestCase):
         self.assertEqual(short.figure(figures.SWITCHES).median, 3)
         self.assertNotIn(table.SWITCHES_NOTE, table.notes([short]))
 
+    def how_with_strace(self, script):
+        """What is chosen where the kernel's counter is forbidden and strace is that script."""
+        with tempfile.TemporaryDirectory() as folder, \
+                unittest.mock.patch.object(counting, "kernel_counts", lambda: False), \
+                unittest.mock.patch.dict(os.environ, PATH=folder):
+            if script:
+                with open(os.path.join(folder, "strace"), "w") as file:
+                    os.chmod(file.fileno(), 0o755)
+                    file.write(script)
+            return counting.how.__wrapped__()
+
+    def test_strace_is_believed_in_where_it_traces(self):
+        self.assertEqual(self.how_with_strace("#!/bin/sh\nexit 0\n"), "strace")
+        self.assertIsNone(self.how_with_strace(
+            "#!/bin/sh\necho 'PTRACE_TRACEME: Operation not permitted' >&2; exit 1\n"))
+        self.assertIsNone(self.how_with_strace(None))
+
+    @unittest.skipUnless(counting.strace_counts(), "strace is not here, or may not trace")
+    def test_strace_counts_what_a_server_calls(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = os.path.join(folder, "server")
+            with open(program, "w") as file:
+                os.chmod(file.fileno(), 0o755)
+                file.write(SERVER % WAITS)
+            server = variant("epoll")._replace(program="server")
+            calls, switches, messages = counting.by_strace(server, folder, None, lambda _: 7)
+        self.assertGreater(calls, 10)
+        self.assertIsNone(switches)
+        self.assertEqual(messages, 7)
+
     @unittest.skipUnless(counting.kernel_counts(), "perf_event_open is not permitted here")
     def test_what_threads_did_that_have_ended_is_counted(self):
         with contextlib.ExitStack() as opened:

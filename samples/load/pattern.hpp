@@ -47,6 +47,9 @@ public:
     }
     // The place of what is to come next, and whether `data` is what belongs to a place.
     std::size_t place() const noexcept { return receive_at_; }
+    std::size_t place_before(std::size_t bytes) const noexcept {
+        return (receive_at_ + pattern_period - bytes % pattern_period) % pattern_period;
+    }
     static bool matches(std::span<const std::byte> data, std::size_t place) noexcept {
         return std::memcmp(data.data(), pattern() + place, data.size()) == 0;
     }

@@ -296,3 +296,26 @@ TEST_CASE("load sends lost datagrams again and counts them", "[samples][load]") 
     CHECK(all["messages"] > all["lost"]);
     CHECK(all["latency_us.max"] >= 100'000);
 }
+
+TEST_CASE("load drops datagrams that the network delivers twice", "[samples][load]") {
+    udp_socket server = udp_socket::bind(endpoint(ip_address::v4_loopback(), 0));
+    program load(command(server.local_endpoint().to_string(), {"--udp", "--size", "100"}));
+    outcome ended;
+    test::run([&]() -> task<> {
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([](udp_socket& socket) -> task<> {
+                for (int i = 0;; ++i) {
+                    const datagram data = co_await socket.recv_from();
+                    co_await socket.send_to(data, data.from());
+                    if (i % 3 == 1) co_await socket.send_to(data, data.from());
+                }
+            }, std::ref(server));
+            ended = co_await blocking([&] { return load.finish(); });
+            group.cancel();
+        });
+    });
+    INFO(ended.err);
+    REQUIRE(ended.exit_code == 0);
+    auto all = numbers(ended.out);
+    CHECK(all["messages"] > 10);
+}

@@ -75,9 +75,20 @@ def check(parser, given):
                                rounds=given.rounds or plan.rounds,
                                open_rounds=given.rounds or plan.open_rounds,
                                counted_rounds=given.rounds or plan.counted_rounds)
+    for name in ("report", "publish"):
+        folder = getattr(given, name)
+        if folder and not os.access(os.path.join(folder, "rounds.csv"), os.R_OK):
+            parser.error(f"--{name}: no run is there: {os.path.join(folder, 'rounds.csv')}")
     given.load = given.load or os.path.join(given.built, "load")
     if not given.publish and not given.report and not os.access(given.load, os.X_OK):
         parser.error(f"{given.load} is not built: ./samples/run compare builds it")
+    if not given.publish and not given.report:
+        try:
+            os.makedirs(given.output, exist_ok=True)
+        except OSError as failure:
+            parser.error(f"--output: {failure}")
+        if not os.access(given.output, os.W_OK):
+            parser.error(f"--output: {given.output} may not be written to")
     return given
 
 
@@ -122,7 +133,6 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     descriptors = machine.raise_descriptor_limit()
     facts = surroundings(given)
-    os.makedirs(given.output, exist_ok=True)
     record(given, facts)
     for name, text in facts.items():
         print(f"{name:24} {text}")

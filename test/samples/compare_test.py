@@ -136,6 +136,17 @@ class VariantsTest(unittest.TestCase):
                           ("--profile", "nothing"), ("--rounds", "0")):
             self.assertEqual(code(*arguments, "--load", "/bin/true"), 2)
 
+    def test_folders_that_cannot_be_used_are_wrong_arguments(self):
+        with tempfile.NamedTemporaryFile() as file:
+            below = os.path.join(file.name, "below")
+            for arguments in (("--output", below, "--load", "/bin/true"), ("--publish", below),
+                              ("--report", below)):
+                with redirect_stderr(io.StringIO()) as said, self.assertRaises(SystemExit) as ended:
+                    with unittest.mock.patch.object(sys, "argv", ["compare", *arguments]):
+                        main.parse()
+                self.assertEqual(ended.exception.code, 2)
+                self.assertIn(f"{arguments[0]}: ", said.getvalue().splitlines()[-1])
+
     def test_a_family_name_means_all_of_it(self):
         named = lambda *wanted: [each.name for each in variants.of_profile("ping-pong", wanted)]
         self.assertEqual(named("epoll", "rondo"), ["epoll", "rondo-uring", "rondo-epoll"])

@@ -69,7 +69,13 @@ options parse_options(int argc, char** argv) {
         "\n"
         "With --rate messages are sent by a fixed schedule, and latency counts from the time they\n"
         "were to be sent at: what a server's pause holds up counts, too. Without, a connection\n"
-        "sends its next message when the last one has come back, so a pause counts once.");
+        "sends its next message when the last one has come back, so a pause counts once.\n"
+        "\n"
+        "--json: messages, rate and bytes_per_second are of what came back in the measured time;\n"
+        "with --rate, due is how many were due in it, which latency_us is of; behind, how many\n"
+        "went out more than 1 ms late; unanswered, how many of those due were not back at its\n"
+        "end. lost: datagrams, or lines that the room dropped. load_cpu: the load's share of a\n"
+        "core. server (--pid): cpu_seconds, cpu (its share), switches, rss_bytes.");
     line.add("TARGET", chosen.target, "HOST:PORT, [V6]:PORT, unix:PATH or unix:@NAME")
         .required()
         .hide_default();

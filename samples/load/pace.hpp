@@ -30,8 +30,14 @@ public:
     // How long those of [begin, end) that are not back at `end` have waited since their time.
     template <typename Visit>
     void each_overdue(clock::time_point begin, clock::time_point end, Visit visit) const {
+        each_overdue(back_, begin, end, visit);
+    }
+    // The same where message number `next` is the first that is not back.
+    template <typename Visit>
+    void each_overdue(std::uint64_t next, clock::time_point begin, clock::time_point end,
+                      Visit visit) const {
         if (!is_open()) return;
-        for (std::uint64_t i = back_; time_of(i) < end; ++i)
+        for (std::uint64_t i = next; time_of(i) < end; ++i)
             if (time_of(i) >= begin) visit(end - time_of(i));
     }
 

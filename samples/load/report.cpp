@@ -117,8 +117,7 @@ std::string json_report(const options& chosen, const figures& measured, std::str
     if (chosen.udp || chosen.what == profile::room) all.add("lost", measured.lost);
     if (chosen.rate > 0)
         all.add("due", measured.latencies.total()).add("behind", measured.behind);
-    if (chosen.rate > 0 && chosen.what != profile::room)
-        all.add("unanswered", measured.unanswered);
+    if (chosen.rate > 0) all.add("unanswered", measured.unanswered);
     all.add("latency_us", latency_json(measured.latencies))
         .add("load_cpu", measured.own_cpu() / measured.seconds());
     if (measured.server()) all.add("server", server_json(measured));

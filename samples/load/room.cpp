@@ -126,10 +126,19 @@ rondo::task<> note_who_waits(room& in) {
     }
 }
 
+// A line is due to each member but who says it.
+void count_overdue(const room& in) {
+    for (const member& who : in.members)
+        for (unsigned i = 0; i < in.senders; ++i)
+            if (i != who.bytes.connection())
+                in.all->measured.count_overdue(in.members[i].schedule, who.next[i]);
+}
+
 }  // namespace
 
 rondo::task<> run_room(session& all) {
     room in(all);
+    all.count_overdue = [&in] { count_overdue(in); };
     for (unsigned i = 0; i < all.chosen.connections; ++i)
         all.watched.push_back(&in.members.emplace_back(i));
     co_await rondo::with_task_group([&](rondo::task_group& listeners) -> rondo::task<> {

@@ -61,8 +61,11 @@ rondo::task<> keep_time(session& all) {
     auto rest = co_await rondo::as_result(
         rondo::sleep_for(std::chrono::duration<double>(all.chosen.seconds)));
     all.measured.end();
-    if (all.chosen.what != profile::room)
+    if (all.count_overdue) {
+        all.count_overdue();
+    } else {
         for (const peer* const each : all.watched) all.measured.count_overdue(each->schedule);
+    }
     rest.value();
 }
 

@@ -47,6 +47,8 @@ struct session {
     figures measured;
     clock::time_point start;  // of the warm-up, and of every schedule
     std::vector<peer*> watched;
+    // Counts what was not back at the end, where the schedules of those watched do not tell it.
+    std::function<void()> count_overdue;
 };
 
 // Gives each of `all.watched` its place in the schedule, if there is one (a room's lines have one

@@ -1,5 +1,6 @@
 // The load generator as a user meets it: a built program, and servers that behave or do not.
 #include <rondo/io/blocking.hpp>
+#include <rondo/net/happy_eyeballs.hpp>
 #include <rondo/net/udp.hpp>
 #include <rondo/task/result.hpp>
 #include <rondo/task/sleep.hpp>
@@ -138,6 +139,30 @@ TEST_CASE("load checks what a room's members hear", "[samples][load]") {
     sample_server chat("chat_server", {"--lines", "127.0.0.1:0"});
     auto all = measured(command(chat.where, {"--profile", "room", "--connections", "10"}));
     CHECK(all["lost"] == 0);
+}
+
+TEST_CASE("lines of a room that are not back at the end count", "[samples][load]") {
+    sample_server chat("chat_server", {"--lines", "127.0.0.1:0"});
+    outcome ended;
+    test::run([&]() -> task<> {
+        // A member that hears when the lines come, and stops the chat in their midst.
+        tcp_socket listener = co_await tcp_connect(chat.where);
+        program load(command(chat.where, {"--profile", "room", "--connections", "4", "--rate",
+                                          "600"}, "0.5"));
+        for (std::size_t heard = 0; heard < 2000;) {
+            const chunk lines = co_await listener.recv();
+            if (!lines) co_return;
+            heard += lines.size();
+        }
+        chat.process.signal(SIGSTOP);
+        ended = co_await blocking([&] { return load.finish(); });
+        chat.process.signal(SIGCONT);
+    });
+    INFO(ended.err);
+    REQUIRE(ended.exit_code == 0);
+    auto all = numbers(ended.out);
+    CHECK(std::abs(all["due"] + all["lost"] - 600 * all["seconds"]) <= 6);
+    CHECK(all["unanswered"] > 0);
 }
 
 TEST_CASE("load keeps to its rate", "[samples][load]") {

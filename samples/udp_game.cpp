@@ -26,6 +26,8 @@
 #include <set>
 #include <sstream>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 using namespace std::chrono_literals;
 using game_clock = std::chrono::steady_clock;
@@ -78,25 +80,34 @@ public:
         }
     }
 
-    // state TICK CONFIRMED, then "ID X Y" for each.
+    // state TICK CONFIRMED, then "ID X Y" for each. What is confirmed and the positions are of one
+    // moment, for further steps are taken while a state is being sent.
     rondo::task<> tick() {
         ++tick_;
         forget_the_silent();
         std::string positions;
+        std::vector<addressed> heads;
         for (const auto& [where, who] : players_) {
+            heads.push_back(
+                {where, who.socket, fmt::format("state {} {}", tick_, who.confirmed)});
             positions += fmt::format("\n{} {} {}", who.id, who.x, who.y);
         }
-        for (const auto& [where, who] : players_) {
-            const std::string head = fmt::format("state {} {}", tick_, who.confirmed);
+        for (const auto& [where, socket, head] : heads) {
             const std::array<rondo::const_buffer, 2> state = {head, positions};
             // Who cannot be reached falls silent, and is forgotten.
             const auto sent = co_await rondo::as_result(
-                who.socket->send_to(std::span<const rondo::const_buffer>(state), where));
+                socket->send_to(std::span<const rondo::const_buffer>(state), where));
             if (sent.error() == std::errc::operation_canceled) co_return;
         }
     }
 
 private:
+    struct addressed {
+        rondo::endpoint where;
+        rondo::udp_socket* socket;
+        std::string text;
+    };
+
     player& join(rondo::udp_socket& socket, const rondo::endpoint& where) {
         player& made = players_[where];
         made.id = ++last_id_;

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -377,6 +378,46 @@ TEST_CASE("several players of udp_game walk at once, each every step once, over 
     }
     CHECK(relay.stop().dropped != 0);
     CHECK(game.stop(SIGINT).exit_code == 0);
+}
+
+TEST_CASE("a state of udp_game is of one moment, whoever steps while it is sent", "[samples]") {
+    sample_server game("udp_game");
+    const endpoint server = *endpoint::parse(game.where);
+    struct walker {
+        raw_udp socket;
+        int taken = 0;
+        int confirmed = 0;
+    };
+    std::vector<walker> walkers(32);
+    const auto take_a_step = [&](walker& each) {
+        ++each.taken;
+        // Some that were sent before, too: should these be lost as well, all that may be missing.
+        const bool is_stuck = each.taken - each.confirmed > 300;
+        std::string input = "input";
+        for (int n = is_stuck ? each.confirmed + 1 : std::max(1, each.taken - 8); n <= each.taken;
+             ++n) {
+            input += fmt::format("\n{} 1 0", n);
+        }
+        each.socket.send_to(input, server);
+    };
+    // At no moment is nobody walking, so that steps arrive while the states of a tick are sent.
+    for (int states = 0; states < 500;) {
+        for (int id = 1; id <= 32; ++id) {
+            walker& each = walkers[static_cast<std::size_t>(id - 1)];
+            take_a_step(each);
+            const auto state = each.socket.receive();
+            if (!state) continue;
+            ++states;
+            std::istringstream words(state->text);
+            std::string word;
+            unsigned tick = 0;
+            REQUIRE(words >> word >> tick >> each.confirmed);
+            const std::string here = fmt::format("\n{} {} 0", id, each.confirmed);
+            INFO(state->text);
+            CHECK(state->text.find(here) != std::string::npos);
+        }
+    }
+    for (const walker& each : walkers) CHECK(each.confirmed > 1);
 }
 
 TEST_CASE("udp_game lets nobody walk faster than a player can, or out of the world",

@@ -8,6 +8,7 @@
 
 namespace rondo::inline v0 {
 
+/// Which engine to make.
 enum class engine_kind : std::uint8_t {
     automatic,  ///< what RONDO_ENGINE says: auto (the default), uring or epoll
     uring,

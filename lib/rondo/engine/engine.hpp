@@ -44,6 +44,7 @@ enum class feature : std::uint32_t {
     unix_end = 1u << 13,
 };
 
+/// Some of the features, as a value.
 class feature_set {
 public:
     constexpr feature_set() noexcept = default;

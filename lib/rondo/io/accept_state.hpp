@@ -19,6 +19,7 @@ class accept_waiter;
 /// machine is in docs/architecture.md.
 class accept_state final : public completion_target {
 public:
+    /// What is asked of the kernel at present.
     enum class phase : std::uint8_t {
         idle,      ///< nothing in the kernel
         armed,     ///< an accept, multishot where there is room for many

@@ -11,6 +11,7 @@
 
 namespace rondo::inline v0 {
 
+/// How large a buffer_pool is, at first and at most.
 struct buffer_pool_options {
     std::size_t buffer_size = std::size_t{16} * 1024;  ///< bytes
     unsigned initial = 64;                             ///< buffers offered at the start

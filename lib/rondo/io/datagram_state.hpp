@@ -26,6 +26,7 @@ class datagram_request;
 /// argued in docs/architecture.md.
 class datagram_state final : public completion_target {
 public:
+    /// What is asked of the kernel at present.
     enum class phase : std::uint8_t {
         idle,      ///< nothing in the kernel
         armed,     ///< a multishot receive into the pool's buffers

@@ -29,6 +29,7 @@ class served_hook : public detail::intrusive_hook {};
 /// drawn and argued in docs/architecture.md.
 class receive_state final : public completion_target, public served_hook {
 public:
+    /// What is asked of the kernel at present.
     enum class phase : std::uint8_t {
         idle,      ///< nothing in the kernel
         armed,     ///< a receive into the pool's buffers, multishot where there is one

@@ -20,6 +20,7 @@
 
 namespace rondo::inline v0 {
 
+/// How until_interrupted() ends its work. Every field has a default.
 struct interrupt_options {
     /// From the signal to the cancellation of what has not ended by itself.
     std::chrono::milliseconds drain = std::chrono::seconds(10);

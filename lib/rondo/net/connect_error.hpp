@@ -17,6 +17,7 @@ namespace rondo::inline v0 {
 /// to; among equals the last. `what()` names the others behind it.
 class connect_error final : public socket_error {
 public:
+    /// An endpoint that could not be connected to, and why.
     struct attempt {
         endpoint remote;
         const char* verb = nullptr;  ///< a literal: the call that failed

@@ -13,6 +13,7 @@
 
 namespace rondo::inline v0 {
 
+/// The protocol of a socket that is listed.
 enum class transport : std::uint8_t { tcp, udp };
 
 /// What a connection waits for, beside its peer.

@@ -77,6 +77,7 @@ struct received_from {
     bool truncated() const noexcept { return true_size > size; }
 };
 
+/// What a udp_socket receives on lease.
 using datagram = basic_datagram<endpoint>;
 
 }  // namespace rondo::inline v0

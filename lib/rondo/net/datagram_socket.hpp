@@ -108,6 +108,7 @@ public:
     /// the descriptor is closed. The destructor does the same in the background. Never throws.
     task<> close() { return detail::close_datagrams(std::move(state_)); }
 
+    /// What release() returns.
     struct released {
         detail::unique_fd descriptor;
         std::vector<datagram_type> received;  ///< arrived and not yet received

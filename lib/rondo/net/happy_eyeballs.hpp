@@ -15,6 +15,7 @@
 
 namespace rondo::inline v0 {
 
+/// How tcp_connect() chooses among several addresses. Every field has a default.
 struct connect_options {
     /// From one attempt to the next while none has ended. RFC 8305, section 8: from 100 ms to 2 s,
     /// and never below 10 ms; other values throw argument_error.

@@ -15,6 +15,7 @@
 
 namespace rondo::inline v0 {
 
+/// The family of an address: AF_INET or AF_INET6.
 enum class ip_version : std::uint8_t { v4, v6 };
 
 /// An IPv4 or an IPv6 address, the latter with a scope id: the index of the interface a link-local

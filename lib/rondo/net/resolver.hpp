@@ -13,6 +13,7 @@
 
 namespace rondo::inline v0 {
 
+/// Which addresses of a name resolve() returns.
 struct resolve_options {
     /// Addresses of this version alone.
     std::optional<ip_version> version = {};

@@ -19,6 +19,7 @@
 
 namespace rondo::inline v0 {
 
+/// How tcp_serve() serves. Every field has a default.
 struct serve_options {
     /// Connections served at a time. At the limit accepting stops and newcomers wait in the
     /// backlog (one for each listener may have been accepted in the turn that reached it; it waits

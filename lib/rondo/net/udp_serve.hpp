@@ -20,6 +20,7 @@
 
 namespace rondo::inline v0 {
 
+/// How udp_serve() serves. Every field has a default.
 struct udp_serve_options {
     /// Datagrams handled at a time, for each socket; more wait their turn.
     std::size_t handlers = 64;

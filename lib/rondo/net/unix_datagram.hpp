@@ -25,6 +25,7 @@ struct datagram_address<unix_address> {
 
 }  // namespace detail
 
+/// What a unix_datagram_socket receives on lease.
 using unix_datagram = basic_datagram<unix_address>;
 
 /// A Unix datagram socket: see datagram_socket for what it can do. Between processes of one host

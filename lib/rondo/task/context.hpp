@@ -20,6 +20,7 @@ class graceful_stop;
 /// each have one of their own. Contexts form a tree, and cancellation walks down it.
 class context : public detail::intrusive_hook {
 public:
+    /// Whether cancellation stops at a context, on its way down the tree.
     enum class shielding : bool { off, on };
 
     /// The root of a tree.

@@ -45,6 +45,7 @@ private:
     std::coroutine_handle<promise_type> handle_;
 };
 
+/// The compiler's end of a generator, and what its frame holds.
 template <typename T>
 class generator<T>::promise_type {
 public:
@@ -58,6 +59,7 @@ public:
     }
     std::suspend_always initial_suspend() const noexcept { return {}; }
 
+    /// At a `co_yield` and at the end: resumes who awaits next().
     class to_consumer {
     public:
         bool await_ready() const noexcept { return false; }
@@ -87,6 +89,7 @@ private:
     std::exception_ptr failure_;
 };
 
+/// What next() returns: to be awaited, once.
 template <typename T>
 class generator<T>::next_awaiter {
 public:

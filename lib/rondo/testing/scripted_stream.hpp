@@ -207,6 +207,7 @@ private:
     std::error_code why_;
 };
 
+/// What `scripted_stream::recv(buffer)` returns.
 class scripted_receive_bytes final : public scripted_receive {
 public:
     scripted_receive_bytes(scripted_stream& stream, std::span<std::byte> buffer) noexcept
@@ -217,12 +218,14 @@ private:
     std::span<std::byte> buffer_;
 };
 
+/// What `scripted_stream::recv()` returns.
 class scripted_receive_lease final : public scripted_receive {
 public:
     explicit scripted_receive_lease(scripted_stream& stream) noexcept : scripted_receive(stream) {}
     scripted_lease await_resume();
 };
 
+/// What `scripted_stream::send()` returns.
 class [[nodiscard]] scripted_send final : public waiter {
 public:
     scripted_send(scripted_stream& stream, const_buffer data) noexcept

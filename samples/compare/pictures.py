@@ -16,6 +16,7 @@ STYLE = ("<style>svg{color:#1f2328}@media(prefers-color-scheme:dark){svg{color:#
          "</style>")
 LIMIT_NOTES = {figures.RATE: "the load was the limit"}
 LIMIT_NOTES.update((kind, "the load's own queue is in it") for kind in figures.LATENCIES)
+LATE_NOTE = "not all of the offered rate was reached"
 
 
 class Picture:
@@ -28,7 +29,8 @@ def available():
 
 
 def quoted(text):
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{text}"'
 
 
 def draw(script):
@@ -50,6 +52,16 @@ def head(title, width, height):
             f"set title {quoted(title)} noenhanced\nset border 3\nset tics nomirror\n")
 
 
+def late(cell, kind):
+    """Whether its latency tells how long the round went on, and nothing of the server."""
+    return kind in figures.LATENCIES and cell.late()
+
+
+def below(label, *notes):
+    """What stands below an axis: its label, and a line for each note that there is."""
+    return quoted("\n".join((label, *(note for note in notes if note)))) + " noenhanced\n"
+
+
 def bar_row(place, cell, kind):
     figure = cell.figure(kind)
     colour = int(COLOURS[cell.variant.name][1:], 16)
@@ -67,10 +79,13 @@ def bars(title, cells, kind, logarithmic=False, width=640, small=False):
     logarithmic = logarithmic and lowest > 0
     least = lowest / 2 if logarithmic else 0
     limited = [cell for cell in shown if cell.limited(kind)]
-    label = f"{kind.heading}, {kind.unit}" + (f" (hollow: {LIMIT_NOTES[kind]})" if limited else "")
-    script = head(title, width, 90 + (22 if small else 26) * count)
+    hatched = [cell for cell in shown if late(cell, kind)]
+    notes = [f"hollow: {LIMIT_NOTES[kind]}"] if limited else []
+    notes += [f"hatched: {LATE_NOTE}"] if hatched else []
+    script = head(title, width, 90 + 18 * len(notes) + (22 if small else 26) * count)
     script += "set lmargin 18\nset rmargin 10\nunset key\n"
-    script += f"set yrange [{-count + 0.4}:0.6]\nset xlabel {quoted(label)} noenhanced\n"
+    script += f"set yrange [{-count + 0.4}:0.6]\n"
+    script += "set xlabel " + below(f"{kind.heading}, {kind.unit}", *notes)
     script += "set format x '%.0s %c'\n" if tallest >= 1000 else ""
     script += "set logscale x\n" if logarithmic else ""
     # Where all are 0, gnuplot needs some range yet.
@@ -81,6 +96,7 @@ def bars(title, cells, kind, logarithmic=False, width=640, small=False):
     for place, cell in enumerate(shown):
         value, colour = cell.figure(kind).median, COLOURS[cell.variant.name]
         fill = "empty" if cell in limited else "solid 0.85"
+        fill = "pattern 4" if cell in hatched else fill
         script += (f"set object rectangle from {least:g},{-place - 0.33} to "
                    f"{max(value, least):g},{-place + 0.33} fillcolor rgb '{colour}' "
                    f"fillstyle {fill} border rgb '{colour}'\n")
@@ -91,28 +107,42 @@ def bars(title, cells, kind, logarithmic=False, width=640, small=False):
     return draw(script)
 
 
-def line_parts(number, name, cells, kind, axis):
-    """A variant's data block, and what plots it."""
-    rows, hollow = [], []
-    for cell in sorted(cells, key=axis):
-        figure = None if cell.problem else cell.figure(kind)
-        if figure is None:
-            continue
-        row = f"{axis(cell)} {figure.median} {figure.low} {figure.high}"
-        rows.append(row)
-        if cell.limited(kind):
-            hollow.append(row)
-    if not rows:
-        return None
-    colour, block = COLOURS[name], f"$v{number}"
-    data = f"{block} << END\n" + "\n".join(rows) + "\nEND\n"
-    plots = [f"{block} using 1:2:3:4 with yerrorlines linewidth 1.6 pointtype 7 pointsize 0.5 "
-             f"linecolor rgb '{colour}' title {quoted(cells[0].variant.title)} noenhanced"]
-    if hollow:
-        data += f"$h{number} << END\n" + "\n".join(hollow) + "\nEND\n"
-        plots.append(f"$h{number} using 1:2 with points pointtype 6 pointsize 1.3 "
-                     f"linecolor rgb '{colour}' notitle")
-    return data, plots, bool(hollow)
+class LineParts:
+    """A variant's data blocks, and what plots them."""
+
+    def __init__(self, number, cells, kind, axis):
+        name, title = cells[0].variant[:2]
+        known = [cell for cell in sorted(cells, key=axis) if is_known(cell, kind)]
+        # A blank line: where a point is missing, the line is, too.
+        rows = {cell: "" if late(cell, kind) else data_row(cell, kind, axis) for cell in known}
+        self.hollow = [cell for cell in known if cell.limited(kind) and not late(cell, kind)]
+        self.crossed = [cell for cell in known if late(cell, kind)]
+        self.data, self.plots = "", []
+        colour = f"linecolor rgb '{COLOURS[name]}'"
+        named = f"title {quoted(title)} noenhanced"
+        if any(rows.values()):
+            self.add(f"$v{number}", rows.values(), "1:2:3:4 with yerrorlines linewidth 1.6 "
+                     f"pointtype 7 pointsize 0.5 {colour} {named}")
+            named = "notitle"
+        if self.hollow:
+            self.add(f"$h{number}", (rows[cell] for cell in self.hollow),
+                     f"1:2 with points pointtype 6 pointsize 1.3 {colour} notitle")
+        if self.crossed:
+            self.add(f"$c{number}", (data_row(cell, kind, axis) for cell in self.crossed),
+                     f"1:2 with points pointtype 2 pointsize 1.1 linewidth 1.6 {colour} {named}")
+
+    def add(self, block, rows, plot):
+        self.data += f"{block} << END\n" + "\n".join(rows) + "\nEND\n"
+        self.plots.append(f"{block} using {plot}")
+
+
+def is_known(cell, kind):
+    return not cell.problem and cell.figure(kind) is not None
+
+
+def data_row(cell, kind, axis):
+    figure = cell.figure(kind)
+    return f"{axis(cell)} {figure.median} {figure.low} {figure.high}"
 
 
 def steps_between(low, high):
@@ -125,33 +155,37 @@ def steps_between(low, high):
 
 def lines(title, cells, kind, axis, axis_title, binary=False):
     """A line for each variant along an axis, both logarithmic."""
+    cells = [cell for cell in cells if is_known(cell, kind)]
+    ticks = sorted({axis(cell) for cell in cells})
+    if len(ticks) < 2:
+        return None
+    # A late one has its place by its median: how far it would reach says nothing.
+    known = [(each.median, each.median) if late(cell, kind) else (each.low, each.high)
+             for cell in cells for each in (cell.figure(kind),)]
+    low, high = min(each[0] for each in known), max(each[1] for each in known)
+    if low <= 0:  # what the clock of processor time could not tell from nothing
+        return None
     by_variant = {}
     for cell in cells:
         by_variant.setdefault(cell.variant.name, []).append(cell)
-    parts = [line_parts(number, name, group, kind, axis)
-             for number, (name, group) in enumerate(by_variant.items())]
-    parts = [part for part in parts if part]
-    if len({axis(cell) for cell in cells if not cell.problem and cell.figure(kind)}) < 2:
-        return None
-    note = f" (in a circle: {LIMIT_NOTES[kind]})" if any(part[2] for part in parts) else ""
-    script = head(title, 640, 400)
-    script += "set key outside right top\nset logscale y\n"
-    script += f"set logscale x{' 2' if binary else ''}\n"
-    ticks = sorted({axis(cell) for cell in cells})
-    marks = ", ".join(f"'{value:,}' {value}" for value in ticks)
-    known = [cell.figure(kind) for cell in cells if not cell.problem and cell.figure(kind)]
-    low, high = min(each.low for each in known), max(each.high for each in known)
-    if low <= 0:  # what the clock of processor time could not tell from nothing
-        return None
+    parts = [LineParts(number, group, kind, axis)
+             for number, group in enumerate(by_variant.values())]
+    notes = [f"in a circle: {LIMIT_NOTES[kind]}" for part in parts if part.hollow][:1]
+    notes += [f"a cross, on no line: {LATE_NOTE}" for part in parts if part.crossed][:1]
+    script = head(title, 680, 400 + 18 * len(notes))
+    # The margin has room for the longest name and its line: gnuplot reckons with narrower letters.
+    script += "set rmargin 24\nset key at graph 1.04, graph 1 left top Left reverse samplen 2\n"
+    script += f"set logscale y\nset logscale x{' 2' if binary else ''}\n"
     script += f"set yrange [{low / 1.3:g}:{high * 1.3:g}]\n"
     steps = ", ".join(f"'{figures.number(value)}' {value:g}"
                       for value in steps_between(low / 1.3, high * 1.3))
     script += f"set ytics ({steps})\n"
+    marks = ", ".join(f"'{value:,}' {value}" for value in ticks)
     script += f"set xtics ({marks})\nset xrange [{ticks[0] / 1.3:g}:{ticks[-1] * 1.3:g}]\n"
-    script += f"set xlabel {quoted(axis_title)} noenhanced\n"
-    script += f"set ylabel {quoted(kind.heading + ', ' + kind.unit + note)} noenhanced\n"
-    script += "".join(part[0] for part in parts)
-    script += "plot " + ", ".join(plot for part in parts for plot in part[1]) + "\n"
+    script += "set xlabel " + below(axis_title, *notes)
+    script += f"set ylabel {quoted(kind.heading + ', ' + kind.unit)} noenhanced\n"
+    script += "".join(part.data for part in parts)
+    script += "plot " + ", ".join(plot for part in parts for plot in part.plots) + "\n"
     return draw(script)
 
 

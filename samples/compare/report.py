@@ -55,8 +55,8 @@ requests of a ring, the items of an epoll set.</li>
 than 85 % of its core, the server less than 90 % of its own, and less than the load by 10 % or more.
 The server could do more; such rates say nothing about which is faster. At a latency: the load generator used more than 60 % of its core, so its own queue is in it. It is a
 program of rondo itself.</li>
-<li class="limited"><b>(late)</b>: not all of the offered rate was reached. Such a latency tells how
-long the round went on.</li>
+<li class="limited"><b>(late)</b>, in the pictures a cross on no line, or hatched: not all of the
+offered rate was reached. Such a latency tells how long the round went on.</li>
 </ul>
 """
 

@@ -295,6 +295,26 @@ class ReportTest(unittest.TestCase):
             self.assertNotRegex(svg, r'<rect x="0" y="0"[^>]*fill="(?!none)')
 
 
+    def scripts(self, make_one, cells, *rest):
+        with unittest.mock.patch.object(pictures, "draw", lambda script: script):
+            return make_one("p99", cells, figures.P99, *rest)
+
+    def test_a_late_latency_is_on_no_line_and_marked(self):
+        few, many = Point("ping-pong", 8, 64), Point("ping-pong", 1000, 64)
+        cells = [cell("epoll", point=point) for point in (few, PING, many)]
+        for draw, arguments in ((pictures.lines, (pictures.connections, "connections")),
+                                (pictures.bars, ())):
+            script = self.scripts(draw, cells, *arguments)
+            self.assertNotIn(pictures.LATE_NOTE, script)
+        cells[1].opened[0].update(rate=450, p99_us=70000.0)
+        script = self.scripts(pictures.lines, cells, pictures.connections, "connections")
+        self.assertIn("$v0 << END\n8 90.0 90.0 90.0\n\n1000 90.0 90.0 90.0\nEND\n"
+                      "$c0 << END\n128 70000.0 70000.0 70000.0\nEND\n", script)
+        self.assertIn("a cross, on no line: " + pictures.LATE_NOTE, script)
+        script = self.scripts(pictures.bars, cells)
+        self.assertEqual(script.count("fillstyle pattern"), 1)
+        self.assertIn("hatched: " + pictures.LATE_NOTE, script)
+
     @unittest.skipUnless(pictures.available(), "gnuplot is not installed")
     def test_figures_that_are_all_0_have_a_picture(self):
         select = cell("select", point=Point("idle", 1000, 64))

@@ -206,6 +206,7 @@ protected:
 
     engine() = default;
 
+    /// Where next_entry() finds the next entry, without a virtual call.
     struct submission_queue {
         std::byte* entries = nullptr;
         unsigned head = 0;   ///< what enter() has taken, see set_taken()
@@ -214,6 +215,7 @@ protected:
         unsigned mask = 0;
         unsigned capacity = 0;
     };
+    /// Where completions are peeked at and taken, without a virtual call.
     struct completion_queue {
         completion* entries = nullptr;
         unsigned* head = nullptr;

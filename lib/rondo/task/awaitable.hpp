@@ -34,6 +34,7 @@ decltype(auto) awaiter_of(A&& a) {
 template <typename A>
 using await_result_t = decltype(detail::awaiter_of(std::declval<A>()).await_resume());
 
+/// What `co_await` takes: tasks, operations, and whatever else has the functions for it.
 template <typename A>
 concept awaitable = requires(A&& a) {
     { detail::awaiter_of(std::forward<A>(a)).await_ready() } -> std::convertible_to<bool>;

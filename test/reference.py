@@ -11,12 +11,18 @@ and what else ends it, a failure or a cancellation. Or it names the function who
 * what may overlap, and what a cancellation does: there or at the class, for all of its functions.
 
 These are looked for by the words that say such things, so that none is forgotten: whether they are
-right is for the tests. Ends with 1 where one is missing, or where functions that each user knows
-are not found at all.
+right is for the tests.
+
+Every type that users see, namespaces' types and what is nested in a class, must say what it is for.
+All of these must stand on a page of the HTML, as Doxygen leaves out what is in a namespace or class
+without a description; and what the first page names must be a link there. Ends with 1 where
+anything is missing, or where functions that each user knows are not found at all.
 """
 import collections
+import functools
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -60,9 +66,11 @@ class Function:
     `takes` the types of its parameters, and `around` what is said of its class and the bases of
     that: None of a free function."""
 
-    def __init__(self, name, scopes, place, described, takes=(), around=None):
-        self.name, self.scopes, self.place, self.described = name, scopes, place, described
-        self.takes, self.around = takes, around
+    def __init__(self, member, scopes, around=None):
+        self.name, self.identifier = member.findtext("qualifiedname"), member.get("id")
+        self.scopes, self.place, self.described = scopes, place(member), description(member)
+        self.takes = [text(param.find("type")) for param in member.findall("param")]
+        self.around = around
 
     def unsaid(self, said):
         """What its contract leaves out, if `said` is that and those it refers to."""
@@ -161,6 +169,51 @@ def description(element):
                     if element.find(kind) is not None).strip()
 
 
+def place(element):
+    found = element.find("location")
+    return f"lib/{found.get('file')}:{found.get('line')}"
+
+
+class Type:
+    def __init__(self, name, element):
+        self.name, self.identifier = name, element.get("id")
+        self.place, self.described = place(element), description(element)
+
+
+def types(folder):
+    """Those that users see, or who derives from a class of ours. A name for another type needs no
+    text within a class, where its own name is enough."""
+    for path in sorted(folder.glob("*.xml")):
+        for compound in xml.etree.ElementTree.parse(path).iter("compounddef"):
+            if compound.get("kind") in ("class", "struct", "union", "concept"):
+                # A concept has no protection.
+                if compound.get("prot") != "private":
+                    yield Type(compound.findtext("compoundname"), compound)
+            elif compound.get("kind") != "namespace":
+                continue
+            kinds = ("enum", "typedef") if compound.get("kind") == "namespace" else ("enum",)
+            for member in compound.iter("memberdef"):
+                if member.get("kind") in kinds and member.get("prot") != "private":
+                    yield Type(member.findtext("qualifiedname"), member)
+
+
+@functools.cache
+def page(path):
+    return path.read_text() if path.exists() else ""
+
+
+def is_shown(html, identifier):
+    """A class has a page of its own; of a member, its description stands on one."""
+    compound, _, anchor = identifier.rpartition("_1")
+    return (html / f"{identifier}.html").exists() or f'id="{anchor}"' in page(
+        html / f"{compound}.html")
+
+
+def unlinked(first_page):
+    """What it names of ours, and no link leads there."""
+    return re.findall(r"rondo::[\w:]+", re.sub(r"<a\b.*?</a>|<[^>]*>", "", first_page))
+
+
 def awaited_functions(folder):
     seen, bases, members, classes = set(), {}, [], {}
     for path in sorted(folder.glob("*.xml")):
@@ -181,37 +234,47 @@ def awaited_functions(folder):
         seen.add(member.get("id"))
         if not AWAITABLE.fullmatch(text(member.find("type")).replace(" ", "")):
             continue
-        name, place = member.findtext("qualifiedname"), member.find("location")
-        known = scopes(name, bases)
+        known = scopes(member.findtext("qualifiedname"), bases)
         of_class = [classes[scope] for scope in known if scope in classes]
-        yield Function(name, known, f"lib/{place.get('file')}:{place.get('line')}",
-                       description(member),
-                       [text(param.find("type")) for param in member.findall("param")],
-                       " ".join(of_class) if of_class else None)
+        yield Function(member, known, " ".join(of_class) if of_class else None)
+
+
+def missing_text(functions, all_types):
+    for each in without_contract(functions):
+        yield (f"{each.place}: {each.name} is awaited, and its reference is no contract: "
+               f"\"{each.described}\"")
+    for each, missing in unsaid(functions):
+        yield f"{each.place}: {each.name} does not say {missing}"
+    for each in all_types:
+        if not each.described:
+            yield f"{each.place}: {each.name} does not say what it is for"
+
+
+def missing_pages(functions, all_types, html):
+    for each in functions + all_types:
+        if not is_shown(html, each.identifier):
+            yield f"{each.place}: {each.name} stands on no page"
+    for name in unlinked(page(html / "index.html")):
+        yield f"docs/reference.md: {name} leads nowhere"
+    for name in sorted(KNOWN - {each.name for each in functions}):
+        yield f"reference: {name} is not in it, or does not count as awaited"
 
 
 def main():
-    OUTPUT.mkdir(parents=True, exist_ok=True)
+    # Pages of types that are gone would remain.
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir(parents=True)
     if subprocess.run(["doxygen", "docs/Doxyfile"], cwd=ROOT).returncode != 0:
         print("reference: Doxygen has warned")
         return 1
     functions = list(awaited_functions(OUTPUT / "xml"))
-    awaited = {each.name for each in functions}
-    wrong = 0
-    for each in without_contract(functions):
-        wrong += 1
-        print(f"{each.place}: {each.name} is awaited, and its reference is no contract: "
-              f"\"{each.described}\"")
-    for each, missing in unsaid(functions):
-        wrong += 1
-        print(f"{each.place}: {each.name} does not say {missing}")
-    for name in sorted(KNOWN - awaited):
-        wrong += 1
-        print(f"reference: {name} is not in it, or does not count as awaited")
-    if wrong == 0:
-        print(f"reference: the contracts of {len(functions)} awaited functions are in "
-              f"{OUTPUT}/html")
-    return 1 if wrong else 0
+    all_types = list(types(OUTPUT / "xml"))
+    missing = [*missing_text(functions, all_types),
+               *missing_pages(functions, all_types, OUTPUT / "html")]
+    print("\n".join(missing) if missing else
+          f"reference: the contracts of {len(functions)} awaited functions and {len(all_types)} "
+          f"types are in {OUTPUT}/html")
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":

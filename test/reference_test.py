@@ -30,6 +30,18 @@ def compound(name, *members, base=None, described=""):
             f"{''.join(members)}</compounddef></doxygen>")
 
 
+def type_of(name, described="", *members, kind="struct", prot="public"):
+    return (f'<doxygen><compounddef id="{name}" kind="{kind}" prot="{prot}">'
+            f"<compoundname>{name}</compoundname><briefdescription/>"
+            f"<detaileddescription>{described}</detaileddescription>{''.join(members)}"
+            f'<location file="a.hpp" line="1"/></compounddef></doxygen>')
+
+
+def type_member(name, kind):
+    return (f'<memberdef kind="{kind}" id="m" prot="public"><qualifiedname>{name}</qualifiedname>'
+            f'<location file="a.hpp" line="2"/></memberdef>')
+
+
 def awaited(compounds):
     with tempfile.TemporaryDirectory() as folder:
         for number, each in enumerate(compounds):
@@ -127,6 +139,59 @@ class ReferenceTest(unittest.TestCase):
         self.assertEqual(unsaid(compound(
             "rondo", function("rondo::a", ("As a().", "As a()."), takes=["To &"]))),
             2 * ["how long what it borrows must live", "what a cancellation does, nor does its class"])
+
+    def test_each_type_that_users_see_says_what_it_is_for(self):
+        def bare(*types):
+            with tempfile.TemporaryDirectory() as folder:
+                for number, each in enumerate(types):
+                    (pathlib.Path(folder) / f"struct{number}.xml").write_text(each)
+                found = list(reference.types(pathlib.Path(folder)))
+                return [line.split()[1] for line in reference.missing_text([], found)]
+        self.assertEqual(bare(type_of("rondo::serve_options", "How to serve.")), [])
+        for kind in ("class", "struct", "union", "concept"):
+            self.assertEqual(bare(type_of("rondo::serve_options", kind=kind)),
+                             ["rondo::serve_options"], kind)
+        self.assertEqual(bare(type_of("rondo::a::b", prot="protected")), ["rondo::a::b"])
+        self.assertEqual(bare(type_of("rondo::a::b", prot="private")), [])
+        for kind in ("enum", "typedef"):
+            member = type_member("rondo::mode", kind)
+            self.assertEqual(bare(type_of("rondo", "", member, kind="namespace")), ["rondo::mode"])
+        self.assertEqual(bare(type_of("rondo::a", "An a.", type_member("rondo::a::phase", "enum"))),
+                         ["rondo::a::phase"])
+        self.assertEqual(bare(type_of("rondo::a", "An a.", type_member("rondo::a::t", "typedef"))),
+                         [])
+
+    def test_all_stand_on_a_page(self):
+        function_id, type_id = "namespacerondo_1a12f", "structrondo_1_1serve__options"
+        with tempfile.TemporaryDirectory() as folder:
+            html = pathlib.Path(folder)
+            for identifier in (function_id, type_id):
+                self.assertFalse(reference.is_shown(html, identifier), identifier)
+        with tempfile.TemporaryDirectory() as folder:
+            html = pathlib.Path(folder)
+            (html / f"{type_id}.html").write_text("")
+            (html / "namespacerondo.html").write_text('<a id="a12f" name="a12f"></a>')
+            self.assertTrue(reference.is_shown(html, function_id))
+            self.assertTrue(reference.is_shown(html, type_id))
+            self.assertFalse(reference.is_shown(html, "namespacerondo_1a12"))
+            self.assertFalse(reference.is_shown(html, "structrondo_1_1serve"))
+
+    def test_what_is_on_no_page_is_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            xml_folder = pathlib.Path(folder)
+            (xml_folder / "class0.xml").write_text(
+                type_of("rondo::task", "", function("rondo::task::join", CONTRACT)))
+            functions = list(reference.awaited_functions(xml_folder))
+            types = list(reference.types(xml_folder))
+            told = list(reference.missing_pages(functions, types, xml_folder))
+        self.assertEqual([line for line in told if "stands on no page" in line],
+                         ["lib/a.hpp:0: rondo::task::join stands on no page",
+                          "lib/a.hpp:1: rondo::task stands on no page"])
+
+    def test_what_the_first_page_names_is_a_link(self):
+        page = '<tr><td>serve</td><td><a class="el" href="x.html">rondo::tcp_serve()</a>, {}</td>'
+        self.assertEqual(reference.unlinked(page.format('<a href="y.html">rondo::options</a>')), [])
+        self.assertEqual(reference.unlinked(page.format("rondo::options")), ["rondo::options"])
 
     def test_what_is_not_awaited_is_left_alone(self):
         self.assertEqual(found(compound("rondo", function("rondo::size", "", "std::size_t"))), [])

@@ -1,5 +1,6 @@
 """The figures in which rondo is not the first, for what the documentation says of its losses."""
-import figures
+import re
+
 import table
 
 # What does by hand what an engine of rondo does.
@@ -33,10 +34,45 @@ def compared(cells, kind):
                 yield known[name], known[other]
 
 
-def lines(results):
-    """One for each such pair: the point, the figure, both, and whether their ranges overlap."""
+def pairs(results):
+    """(point, kind, rondo's cell, the other) of each such pair."""
     for point, cells in results.items():
         for kind in table.KINDS:
             for ours, other in compared(cells, kind):
-                unsure = " (the ranges overlap)" * overlap(ours.figure(kind), other.figure(kind))
-                yield f"{point.name}, {kind.heading}: {said(ours, kind)}; {said(other, kind)}{unsure}"
+                yield point, kind, ours, other
+
+
+def lines(results):
+    """One for each pair: the point, the figure, both, and whether their ranges overlap."""
+    for point, kind, ours, other in pairs(results):
+        unsure = " (the ranges overlap)" * overlap(ours.figure(kind), other.figure(kind))
+        yield f"{point.name}, {kind.heading}: {said(ours, kind)}; {said(other, kind)}{unsure}"
+
+
+HEADING = "| point | figure | rondo | ahead of it |"
+
+
+def markdown(results):
+    """Those beyond the spread, as a table for a page of documentation."""
+    yield HEADING + "\n|---|---|---|---|"
+    for point, kind, ours, other in pairs(results):
+        if not overlap(ours.figure(kind), other.figure(kind)):
+            yield f"| {point.name} | {kind.heading} | {said(ours, kind)} | {said(other, kind)} |"
+
+
+def paragraphs(page):
+    """Of the section about rondo's losses; an item of a list is one, too."""
+    section = page.partition("### Where rondo loses")[2].partition("\n### ")[0]
+    return [" ".join(text.split()) for text in re.split(r"\n\n|\n\* ", section)]
+
+
+def has(text, words):
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\.?\w)", text, re.IGNORECASE)
+
+
+def unnamed(page):
+    """Of the page's table of losses, "POINT, FIGURE" of those that no paragraph names both of."""
+    rows = page.partition(HEADING + "\n")[2].partition("\n\n")[0].splitlines()[1:]
+    pairs_of_names = dict.fromkeys(tuple(row.strip("| ").split(" | ")[:2]) for row in rows)
+    return [f"{point}, {figure}" for point, figure in pairs_of_names
+            if not any(has(text, point) and has(text, figure) for text in paragraphs(page))]

@@ -35,6 +35,9 @@ def text_of(results, facts, drawn):
     yield from (f"| {name} | {text} |" for name, text in facts.items())
     yield ""
     yield from (f"![{picture.title}](images/compare-{picture.name}.svg)\n" for picture in drawn)
+    yield "<details><summary>Where rondo is behind, and the ranges do not overlap</summary>\n"
+    yield from losses.markdown(results)
+    yield "\n</details>\n"
     yield "<details><summary>All points, as tables</summary>\n"
     for cells in results.values():
         yield f"#### {table.heading(cells)}\n"
@@ -66,25 +69,36 @@ def read(folder):
         raise SystemExit(f"compare: no run is there: {failure}") from None
 
 
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
 def publish(folder, docs):
     facts, results = read(folder)
     if not pictures.available():
         raise SystemExit("compare: gnuplot is not installed, so there are no pictures")
-    images = os.path.join(docs, "images")
-    os.makedirs(images, exist_ok=True)
+    images, path = os.path.join(docs, "images"), os.path.join(docs, "benchmarks.md")
     drawn = [picture for picture in pictures.make(results) if picture.name in SHOWN]
     files = {"compare.svg": pictures.front_page(results)}
     files.update((f"compare-{picture.name}.svg", picture.svg) for picture in drawn)
-    for old in glob.glob(os.path.join(images, "compare-*.svg")):
-        os.unlink(old)  # of a run with other points
-    for name, svg in files.items():
-        with open(os.path.join(images, name), "w") as file:
-            file.write(svg)
-    path = os.path.join(docs, "benchmarks.md")
-    with open(path) as file:
-        page = file.read()
-    with open(path, "w") as file:
-        file.write(replaced(page, "\n".join(text_of(results, facts, drawn))))
+    # All that may fail by what is in the run or the page comes first.
+    try:
+        with open(path) as file:
+            page = replaced(file.read(), "\n".join(text_of(results, facts, drawn)))
+        os.makedirs(images, exist_ok=True)
+        for name, svg in files.items():
+            write(os.path.join(images, name), svg)
+        write(path, page)
+        for old in glob.glob(os.path.join(images, "compare-*.svg")):
+            if os.path.basename(old) not in files:
+                os.unlink(old)  # of a run with other points
+    except OSError as failure:
+        raise SystemExit(f"compare: {failure}") from None
     print('Where rondo is not the first; "Where rondo loses" of that page is to say as much:')
     for line in losses.lines(results):
         print("  " + line)
+    unnamed = losses.unnamed(page)
+    if unnamed:
+        raise SystemExit('compare: "Where rondo loses" does not name, though the ranges do not '
+                         "overlap: " + "; ".join(unnamed))

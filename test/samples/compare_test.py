@@ -359,6 +359,28 @@ class LossesTest(unittest.TestCase):
         self.assertEqual(self.lines(epoll=(20,), rondo_uring=(30,), rondo_epoll=(25,)), [])
 
 
+    def test_a_loss_beyond_the_spread_is_named_with_its_figure_in_one_paragraph(self):
+        cells = [cell(name, (rate, rate)) for name, rate in
+                 (("threads", 40), ("rondo-uring", 41), ("rondo-epoll", 15))]
+        results = "\n".join(losses.markdown({PING: cells})) + "\n\n"
+        self.assertEqual(results.splitlines()[2:3], [
+            "| ping-pong 128 x 64 B | rate | rondo on epoll 15.0 [15.0-15.0] | "
+            "threads 40.0 [40.0-40.0] |"])
+        head = "### Where rondo loses\n"
+        for prose, missing in (
+                ("* It has a low rate at ping-pong\n  128 x 64 B.\n", []),
+                ("* rate\n\n* ping-pong 128 x 64 B\n", ["ping-pong 128 x 64 B, rate"]),
+                ("* rate at ping-pong 128 x 64 Bytes\n", ["ping-pong 128 x 64 B, rate"]),
+                ("\n### Other\nrate at ping-pong 128 x 64 B\n", ["ping-pong 128 x 64 B, rate"])):
+            self.assertEqual(losses.unnamed(head + prose + "\n### Results\n" + results), missing)
+
+    def test_the_documentation_names_every_loss_beyond_the_spread(self):
+        with open(os.path.join(ROOT, "docs", "benchmarks.md")) as file:
+            page = file.read()
+        self.assertEqual(page.count(losses.HEADING + "\n|---|---|---|---|\n| "), 1)
+        self.assertEqual(losses.unnamed(page), [])
+
+
 class MachineTest(unittest.TestCase):
     def chosen(self, usable, lists):
         path = "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list"
@@ -386,6 +408,26 @@ class PublishTest(unittest.TestCase):
         self.assertEqual(publish.replaced(once, "new"), once)
         with self.assertRaises(SystemExit):
             publish.replaced("no place", "new")
+
+    @unittest.skipUnless(pictures.available(), "gnuplot is not installed")
+    def test_a_page_without_a_place_keeps_its_pictures_and_a_new_run_replaces_them(self):
+        made = cell("poll")
+        with tempfile.TemporaryDirectory() as docs:
+            page = os.path.join(docs, "benchmarks.md")
+            images = os.path.join(docs, "images")
+            os.mkdir(images)
+            publish.write(os.path.join(images, "compare-old.svg"), "old")
+            with unittest.mock.patch.object(publish, "read", lambda _: ({}, {PING: [made]})):
+                for text in (None, "no place"):
+                    if text:
+                        publish.write(page, text)
+                    with self.assertRaises(SystemExit):
+                        publish.publish("run", docs)
+                    self.assertEqual(os.listdir(images), ["compare-old.svg"])
+                publish.write(page, f"{publish.BEGIN}\n{publish.END}\n")
+                with redirect_stdout(io.StringIO()):
+                    publish.publish("run", docs)
+            self.assertEqual(os.listdir(images), ["compare.svg"])
 
     def test_the_documentation_has_that_place(self):
         with open(os.path.join(ROOT, "docs", "benchmarks.md")) as file:

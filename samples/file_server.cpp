@@ -63,9 +63,16 @@ public:
         std::error_code missing;
         const fs::path path = fs::canonical(root_ / name, missing);
         if (missing || !fs::is_regular_file(path, missing)) return std::nullopt;
-        const fs::path inside = path.lexically_relative(root_);
-        if (inside.empty() || *inside.begin() == "..") return std::nullopt;
+        if (!holds(path)) return std::nullopt;
         return path;
+    }
+
+    // The name may lead elsewhere by the time it is opened: what was opened is what counts.
+    bool holds(const rondo::file& opened) const {
+        std::error_code unknown;
+        const auto link = fmt::format("/proc/self/fd/{}", opened.descriptor());
+        const fs::path path = fs::read_symlink(link, unknown);
+        return !unknown && holds(path);
     }
 
     // Remembered until the file changes.
@@ -87,6 +94,12 @@ private:
             return size == other.size && changed == other.changed;
         }
     };
+    // `path` has neither `..` nor links.
+    bool holds(const fs::path& path) const {
+        const fs::path inside = path.lexically_relative(root_);
+        return !inside.empty() && *inside.begin() != "..";
+    }
+
     fs::path root_;
     std::map<fs::path, known> known_;
 };
@@ -100,6 +113,10 @@ rondo::task<> send_answer(rondo::tcp_socket& peer, folder& from, fs::path path,
         co_return;
     }
     rondo::file source = std::move(*opened);
+    if (!from.holds(source)) {
+        co_await peer.send("ERROR there is no such file\n");
+        co_return;
+    }
     const std::uint64_t size = source.size();
     if (offset > size) {
         const std::string refusal =

@@ -8,19 +8,24 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <stop_token>
 #include <string>
+#include <thread>
 
 namespace fs = std::filesystem;
 using rondo::endpoint;
 using rondo::socket_address;
 using rondo::detail::unique_fd;
 using namespace rondo::test;
+using namespace std::chrono_literals;
 
 namespace {
 
@@ -72,6 +77,24 @@ struct running_server {
         where = line.substr(start.size());
     }
 };
+
+/// The answer, with the six bytes of the file where it has them.
+std::string ask(raw_peer& client, const std::string& request) {
+    client.send(request);
+    std::string answer;
+    const auto whole = [&answer] {
+        const std::size_t line = answer.find('\n');
+        if (line == std::string::npos) return false;
+        return !answer.starts_with("OK") || answer.size() >= line + 1 + 6;
+    };
+    while (!whole()) {
+        pollfd until{client.descriptor(), POLLIN, 0};
+        REQUIRE(::poll(&until, 1, 30'000) == 1);
+        REQUIRE_FALSE((client.at_end() || client.was_reset()));
+        answer += client.read();
+    }
+    return answer;
+}
 
 /// A server that answers once, with whatever the test says.
 struct false_server {
@@ -191,6 +214,44 @@ TEST_CASE("file_server sends nothing but files of its folder", "[samples][file]"
     }
     write_file(files.from + "/inside/a name with blanks", files.text);
     files.check_fetched(files.fetch(server.where, "inside/../inside/a name with blanks"));
+}
+
+TEST_CASE("file_server sends nothing from outside where a link takes a file's place meanwhile",
+          "[samples][file]") {
+    exchange files;
+    write_file(files.directory / "secret", "secret");
+    write_file(files.from + "/own", "shared");
+    fs::create_hard_link(files.from + "/own", files.from + "/shared");
+    running_server server(files.from);
+    raw_peer client = raw_peer::connect_to(*endpoint::parse(server.where));
+    const std::jthread other([&files](const std::stop_token& stop) {
+        const std::string next = files.from + "/next";
+        for (bool link = true; !stop.stop_requested(); link = !link) {
+            if (link) {
+                fs::create_symlink("../secret", next);
+            } else {
+                fs::create_hard_link(files.from + "/own", next);
+            }
+            fs::rename(next, files.from + "/shared");
+        }
+    });
+    std::size_t sent = 0;
+    std::size_t refused = 0;
+    const auto end = std::chrono::steady_clock::now() + 250ms;
+    while (std::chrono::steady_clock::now() < end) {
+        const std::string answer = ask(client, "GET shared 0\n");
+        INFO(answer);
+        REQUIRE(answer.find("secret") == std::string::npos);
+        if (answer.starts_with("OK 6 ")) {
+            ++sent;
+            server.process.read_line();
+        } else {
+            ++refused;
+        }
+    }
+    // Both were seen, so they did take turns.
+    CHECK(sent != 0);
+    CHECK(refused != 0);
 }
 
 TEST_CASE("file_server answers nonsense by a line and goes on", "[samples][file]") {

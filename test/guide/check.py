@@ -12,7 +12,9 @@ The comment right above a definition belongs to it. --update writes the sources 
 what every build compiles is shown: library, samples and tests, fuzzers and benchmarks not.
 
 Blocks are `cpp`, `sh` and `text`. What a reader types is sh, and is run by run_blocks.py or says why
-it is not.
+it is not. Code in any other form than between lines of ``` would be seen by neither, so there is
+none: no ~~~, nothing indented, in no quotation and no <pre>. That goes for README.md, too, where the
+first C++ block is compiled as it stands (test/CMakeLists.txt) and others are copies.
 Links between files of the tree, and to headings in them, are checked as well.
 
 One line for each finding, as FILE:LINE: MESSAGE; ends with 1 when there is any.
@@ -31,6 +33,16 @@ from cpp_text import Group, Token, parse  # noqa: E402
 CODE = re.compile(r"<!-- code: (?P<path>[^#\s]+)(?:#(?P<names>.+?))? -->")
 RUN = re.compile(r"<!-- (?:run(?:: (?:background|fails))?|not run: \S.*) -->")
 LANGUAGES = {"cpp", "sh", "text"}
+UNSEEN = (
+    (re.compile(r"[\s>]*(?:(?:[*+-]|\d+[.)])\s+)*~~~"), "a block between lines of ~~~: ``` it has to be"),
+    (re.compile(r"\s*(?:>|[*+-]\s|\d+[.)]\s).*?```\w*$"),
+     "a block behind the mark of a list or a quotation: it has to begin a line"),
+    (re.compile(r"\s*>(?: {5}|\t)"), "an indented block in a quotation"),
+    (re.compile(r".*<pre\b", re.IGNORECASE), "<pre>: a block is between lines of ```"),
+)
+ITEM = re.compile(r" *(?:[*+-]|\d+[.)]) +(?=\S)")
+# Behind these no paragraph goes on, and what is indented is code.
+NO_TEXT = re.compile(r"\s*(?:#.*|-{3,}|={3,}|\*{3,}|_{3,}|.*-->)?\s*")
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 ACCESS = {"public", "private", "protected"}
 
@@ -170,6 +182,36 @@ def blocks(lines):
         raise Unknown("a block without its end")
 
 
+def indented(lines):
+    """The indexes of lines with which indented code begins: by four, or by as much more than the
+    text of the list's item that it stands in."""
+    items, in_text = [], False
+    for index, line in enumerate(lines):
+        line = line.expandtabs(4)
+        indentation = len(line) - len(line.lstrip())
+        if line.strip() and not in_text:
+            while items and indentation < items[-1]:
+                items.pop()
+            if indentation - (items[-1] if items else 0) >= 4:
+                yield index
+                continue
+        item = ITEM.match(line)
+        if item:
+            items = [each for each in items if each <= indentation] + [item.end()]
+        in_text = not NO_TEXT.fullmatch(line)
+
+
+def unseen(text):
+    """Blocks that blocks() does not see."""
+    lines = list(prose(text))
+    for index, line in enumerate(lines):
+        for form, message in UNSEEN:
+            if form.match(line):
+                yield index + 1, message
+    for index in indented(lines):
+        yield index + 1, "an indented block: it has to be between lines of ```"
+
+
 def check_block(root, block):
     """A finding, or None; and what a C++ block should hold."""
     marked = CODE.fullmatch(block.above)
@@ -241,6 +283,24 @@ def check_page(root, page, update=False):
         lines[block.first + 1:block.last] = wanted.split("\n")[:-1]
     if changes:
         page.write_text("\n".join(lines))
+    yield from unseen(text)
+    yield from check_links(root, page, text)
+
+
+def check_readme(root, page):
+    text = page.read_text()
+    try:
+        shown = [block for block in blocks(text.split("\n")) if block.language == "cpp"]
+    except Unknown as unknown:
+        yield 1, str(unknown)
+        return
+    if not shown:
+        yield 1, "no C++ example"
+    for block in shown[1:]:
+        finding, _ = check_block(root, block)
+        if finding:
+            yield block.first + 1, finding
+    yield from unseen(text)
     yield from check_links(root, page, text)
 
 
@@ -256,8 +316,10 @@ def main():
                            help="write the sources into the pages")
     given = arguments.parse_args()
     found = 0
-    for page in pages(given.root):
-        for line, message in check_page(given.root, page, given.update):
+    readme = given.root / "README.md"
+    checked = [(page, check_page(given.root, page, given.update)) for page in pages(given.root)]
+    for page, findings in [*checked, (readme, check_readme(given.root, readme))]:
+        for line, message in findings:
             print(f"{page.relative_to(given.root)}:{line}: {message}")
             found += 1
     if not pages(given.root):

@@ -147,6 +147,34 @@ class CheckTest(unittest.TestCase):
         self.assertEqual(len(findings("<!-- code: samples/a.cpp -->\n```sh\nno\n```\n")), 1)
         self.assertEqual(len(findings("```sh\nno\n")), 1)
 
+    def test_no_block_in_a_form_that_is_not_seen(self):
+        for page in ("~~~cpp\nint a;\n~~~\n", "* x\n\n  ~~~cpp\n  int a;\n  ~~~\n",
+                     "* ~~~cpp\n  int a;\n  ~~~\n", "> ~~~\n> int a;\n> ~~~\n",
+                     "    int a;\n", "text\n\n    int a;\n", "text\n\n\tint a;\n",
+                     "# A\n    int a;\n", "* x\n\ntext\n\n    int a;\n", "* x\n\n      int a;\n",
+                     "1. x\n   * y\n\n         int a;\n", "<!-- x -->\n    int a;\n",
+                     ">     int a;\n", "<pre>\nint a;\n</pre>\n"):
+            found = findings(page)
+            self.assertTrue(found and "block" in found[0], page)
+        for page in ("> ```cpp\n> int a;\n> ```\n", "* ```cpp\n  int a;\n"):
+            self.assertTrue(any("begin a line" in each for each in findings(page)), page)
+        for page in ("text\n    that goes on\n", "* x\n\n  more\n\n    and more\n",
+                     "* x\n    that goes on\n* y\n  * z\n\n    of z\n", "10. x\n\n    of 10\n",
+                     "```text\n\n    shown\n~~~\n```\n", "| a |\n|---|\n| b |\n"):
+            self.assertEqual(findings(page), [], page)
+
+    def test_the_readme(self):
+        def of(page):
+            with tempfile.TemporaryDirectory() as folder:
+                root = pathlib.Path(folder).resolve()
+                (root / "README.md").write_text(page)
+                return [message for _, message in check.check_readme(root, root / "README.md")]
+        example = "```cpp\nint a;\n```\n\n```cmake\nb\n```\n"
+        self.assertEqual(of(example), [])
+        for page in ("", example + "```cpp\nint b;\n```\n", example + "~~~cpp\nint b;\n~~~\n",
+                     example + "\n    int b;\n", example + "[x](nowhere.md)\n", "```cpp\n"):
+            self.assertTrue(of(page), page)
+
     def test_a_command_is_run_or_says_why_not(self):
         self.assertEqual(len(findings("```sh\nno\n```\n")), 1)
         self.assertEqual(len(findings("<!-- not run: -->\n```sh\nno\n```\n")), 1)

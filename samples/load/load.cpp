@@ -21,9 +21,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <exception>
 #include <functional>
 #include <stdexcept>
+#include <system_error>
 
 namespace load {
 
@@ -84,8 +86,10 @@ int main(int argc, char** argv) {
         if (chosen.udp)  // each datagram arrives in one buffer, beside some words about it
             options.buffers.buffer_size = std::max(options.buffers.buffer_size, chosen.size + 256);
         const std::string report = rondo::run(options, load::load_server, std::cref(chosen));
-        std::fputs(report.c_str(), stdout);
-        return std::fflush(stdout) == 0 ? 0 : 1;
+        if (std::fputs(report.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+            throw std::system_error(errno, std::generic_category(),
+                                    "the report on standard output");
+        return 0;
     } catch (const std::exception& failure) {
         fmt::print(stderr, "load: {}\n", failure.what());
         return 1;

@@ -284,6 +284,15 @@ TEST_CASE("load says what is wrong before it begins", "[samples][load]") {
     CHECK(too_many.err.find("the hard limit is 100: raise it") != std::string::npos);
 }
 
+TEST_CASE("load says why its report could not be written", "[samples][load]") {
+    sample_server echo("echo_server");
+    const outcome ended = run_program(
+        {"sh", "-c", "exec \"$0\" \"$1\" --warm-up 0 --seconds 0.05 > /dev/full", sample("load"),
+         echo.where});
+    CHECK(ended.exit_code == 1);
+    CHECK(ended.err == "load: the report on standard output: No space left on device\n");
+}
+
 TEST_CASE("an interrupted load reports what it has", "[samples][load]") {
     loaded peers({});
     test::run([&]() -> task<> {

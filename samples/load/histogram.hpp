@@ -23,6 +23,7 @@ public:
     }
 
     std::uint64_t total() const noexcept { return total_; }
+    // What follows has a meaning only where `total()` is not 0.
     std::uint64_t least() const noexcept { return least_; }
     std::uint64_t greatest() const noexcept { return greatest_; }
     double mean() const noexcept { return static_cast<double>(sum_) / static_cast<double>(total_); }

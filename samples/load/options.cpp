@@ -72,10 +72,11 @@ options parse_options(int argc, char** argv) {
         "sends its next message when the last one has come back, so a pause counts once.\n"
         "\n"
         "--json: messages, rate and bytes_per_second are of what came back in the measured time;\n"
-        "with --rate, due is how many were due in it, which latency_us is of; behind, how many\n"
-        "went out more than 1 ms late; unanswered, how many of those due were not back at its\n"
-        "end. lost: datagrams, or lines that the room dropped. load_cpu: the load's share of a\n"
-        "core. server (--pid): cpu_seconds, cpu (its share), switches, rss_bytes.");
+        "with --rate, due is how many were due in it, which latency_us is of (left out at 0);\n"
+        "behind, how many went out more than 1 ms late; unanswered, how many of those due were\n"
+        "not back at its end. lost: datagrams, or lines that the room dropped. load_cpu: the\n"
+        "load's share of a core. server (--pid): cpu_seconds, cpu (its share), switches,\n"
+        "rss_bytes.");
     line.add("TARGET", chosen.target, "HOST:PORT, [V6]:PORT, unix:PATH or unix:@NAME")
         .required()
         .hide_default();

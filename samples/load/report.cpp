@@ -85,6 +85,19 @@ std::string milliseconds_text(double nanoseconds) {
     return fmt::format("{:.3f} ms", nanoseconds / 1e6);
 }
 
+void add_latency_text(std::string& text, const histogram& seen) {
+    if (seen.total() == 0) {
+        text += "latency: none, as nothing that came back was due in the measured time\n";
+        return;
+    }
+    fmt::format_to(std::back_inserter(text),
+                   "latency: half of them {}, 90 % {}, 99 % {}, 99.9 % {}, all {} at most\n",
+                   milliseconds_text(seen.percentile(0.5)), milliseconds_text(seen.percentile(0.9)),
+                   milliseconds_text(seen.percentile(0.99)),
+                   milliseconds_text(seen.percentile(0.999)),
+                   milliseconds_text(static_cast<double>(seen.greatest())));
+}
+
 void add_server_text(std::string& text, const figures& measured) {
     const double cpu = server_cpu(measured);
     const switches switched = switches_between(measured.server_before(), measured.server_after());
@@ -118,8 +131,9 @@ std::string json_report(const options& chosen, const figures& measured, std::str
     if (chosen.rate > 0)
         all.add("due", measured.latencies.total()).add("behind", measured.behind);
     if (chosen.rate > 0) all.add("unanswered", measured.unanswered);
-    all.add("latency_us", latency_json(measured.latencies))
-        .add("load_cpu", measured.own_cpu() / measured.seconds());
+    if (measured.latencies.total() != 0)
+        all.add("latency_us", latency_json(measured.latencies));
+    all.add("load_cpu", measured.own_cpu() / measured.seconds());
     if (measured.server()) all.add("server", server_json(measured));
     all.add("engine", engine);
     return all.text();
@@ -141,12 +155,7 @@ std::string text_report(const options& chosen, const figures& measured, std::str
     if (measured.unanswered != 0)
         fmt::format_to(out, "{} were not back at the end\n", measured.unanswered);
     if (measured.lost != 0) fmt::format_to(out, "{} lost\n", measured.lost);
-    const histogram& seen = measured.latencies;
-    fmt::format_to(out, "latency: half of them {}, 90 % {}, 99 % {}, 99.9 % {}, all {} at most\n",
-                   milliseconds_text(seen.percentile(0.5)), milliseconds_text(seen.percentile(0.9)),
-                   milliseconds_text(seen.percentile(0.99)),
-                   milliseconds_text(seen.percentile(0.999)),
-                   milliseconds_text(static_cast<double>(seen.greatest())));
+    add_latency_text(text, measured.latencies);
     if (measured.server()) add_server_text(text, measured);
     return text;
 }

@@ -5,6 +5,7 @@
 #include <rondo/task/result.hpp>
 #include <rondo/task/sleep.hpp>
 #include <rondo/task/task_group.hpp>
+#include <rondo/task/when_all.hpp>
 
 #include <support/deaf_port.hpp>
 #include <support/harness.hpp>
@@ -214,6 +215,39 @@ TEST_CASE("latency is that of all messages due in the measured time, and no othe
     // The 20 of the warm-up came back in the measured time, too.
     CHECK(all["messages"] + all["unanswered"] >= all["due"] + 15);
     CHECK(all["latency_us.p90"] > 50'000);
+}
+
+TEST_CASE("load reports no latency where nothing was due in the measured time",
+          "[samples][load]") {
+    // One is due right before the measured time, the next in 100 s.
+    tcp_listener listeners[] = {listen_on_loopback(), listen_on_loopback()};
+    const auto words = [&](std::size_t i) {
+        return command(listeners[i].local_endpoint().to_string(), {"--rate", "0.01"}, "0.4");
+    };
+    program in_json(words(0));
+    std::vector<std::string> without = words(1);
+    std::erase(without, "--json");
+    program in_words(without);
+    test::run([&]() -> task<> {
+        const auto answer_late = [](tcp_socket&, chunk&, std::size_t offset) -> task<> {
+            if (offset != 0) co_await sleep_for(100ms);
+        };
+        co_await when_all(echo_with(listeners[0], answer_late),
+                          echo_with(listeners[1], answer_late));
+    });
+    const outcome json = in_json.finish();
+    INFO(json.err);
+    REQUIRE(json.exit_code == 0);
+    auto all = numbers(json.out);
+    CHECK(all["messages"] == 1);
+    CHECK(all["due"] == 0);
+    CHECK(all.contains("load_cpu"));
+    CHECK(json.out.find("latency_us") == std::string::npos);
+    const outcome text = in_words.finish();
+    INFO(text.err);
+    REQUIRE(text.exit_code == 0);
+    CHECK(text.out.find("\nlatency: none, as nothing that came back was due in the measured time\n")
+          != std::string::npos);
 }
 
 TEST_CASE("load finds a wrong byte and says where", "[samples][load]") {

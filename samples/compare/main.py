@@ -26,6 +26,9 @@ import run
 import variants
 
 
+QUICK_SECONDS = 60  # what --quick says of itself, building aside
+
+
 def parse():
     parser = argparse.ArgumentParser(prog="compare", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -43,8 +46,8 @@ def parse():
     parser.add_argument("--seed", type=int, metavar="N", help="of the order that the variants have "
                         "their turns in, in each round another one (another with each run)",
                         default=int.from_bytes(os.urandom(3), "big"))
-    parser.add_argument("--strict", action="store_true", help="end with 1 also where a server that "
-                        "is there cannot do a point")
+    parser.add_argument("--strict", action="store_true", help="end with 1 also where a server is "
+                        "missing or cannot do a point that its kind can, or --quick takes more than a minute")
     parser.add_argument("--built", metavar="DIR", default=variants.BUILT,
                         help="the folder of the built samples (build/release/samples)")
     parser.add_argument("--load", metavar="PROGRAM", help="another load generator")
@@ -53,7 +56,23 @@ def parse():
     parser.add_argument("--publish", metavar="DIR",
                         help="measures nothing: puts the results of an earlier run into docs/, "
                         "and prints where rondo is not the first")
+    # For samples/run, which builds everything once they are right.
+    parser.add_argument("--only-check", action="store_true", help=argparse.SUPPRESS)
     return check(parser, parser.parse_args())
+
+
+def check_output(parser, given):
+    """What could not be written is told before anything is measured."""
+    try:
+        os.makedirs(given.output, exist_ok=True)
+    except OSError as failure:
+        parser.error(f"--output: {failure}")
+    written = [os.path.join(given.output, name)
+               for name in ("machine.json", "rounds.csv", "report.html")]
+    for path in (given.output, *written):
+        wrong = path != given.output and os.path.isdir(path)
+        if wrong or os.path.exists(path) and not os.access(path, os.W_OK):
+            parser.error(f"--output: {path} may not be written to")
 
 
 def check(parser, given):
@@ -79,16 +98,16 @@ def check(parser, given):
         folder = getattr(given, name)
         if folder and not os.access(os.path.join(folder, "rounds.csv"), os.R_OK):
             parser.error(f"--{name}: no run is there: {os.path.join(folder, 'rounds.csv')}")
-    given.load = given.load or os.path.join(given.built, "load")
-    if not given.publish and not given.report and not os.access(given.load, os.X_OK):
+    if given.publish or given.report:
+        return given
+    asked = given.load
+    given.load = asked or os.path.join(given.built, "load")
+    is_program = os.path.isfile(given.load) and os.access(given.load, os.X_OK)
+    if asked and not is_program:
+        parser.error(f"--load: {asked} is no program")
+    if not is_program and not given.only_check:
         parser.error(f"{given.load} is not built: ./samples/run compare builds it")
-    if not given.publish and not given.report:
-        try:
-            os.makedirs(given.output, exist_ok=True)
-        except OSError as failure:
-            parser.error(f"--output: {failure}")
-        if not os.access(given.output, os.W_OK):
-            parser.error(f"--output: {given.output} may not be written to")
+    check_output(parser, given)
     return given
 
 
@@ -120,8 +139,10 @@ def record(given, facts):
         file.write("\n")
 
 
-def main():
-    given = parse()
+def compare(given):
+    """Its exit code."""
+    if given.only_check:
+        return 0
     if given.publish:
         publish.publish(given.publish, os.path.join(variants.ROOT, "docs"))
         return 0
@@ -129,8 +150,6 @@ def main():
         report.write(given.report, *publish.read(given.report))
         print(f"see {os.path.join(given.report, 'report.html')}")
         return 0
-    # As Ctrl-C: servers end, what there is is written.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     descriptors = machine.raise_descriptor_limit()
     facts = surroundings(given)
     record(given, facts)
@@ -146,14 +165,31 @@ def main():
             ended = True
             print("\ncompare: ended; writing what there is", file=sys.stderr)
     facts["load on engine"] = " and ".join(sorted(comparison.load_engines)) or "unknown"
-    facts["took"] = f"{time.monotonic() - began:.0f} s" + (", ended before it was done" * ended)
+    took = time.monotonic() - began
+    facts["took"] = f"{took:.0f} s" + (", ended before it was done" * ended)
     facts["stolen meanwhile"] = f"{processors.shares()[1]:.1%} of the processors' time, by the host"
     record(given, facts)
     report.write(given.output, facts, comparison.results)
     print(f"\nmeasured for {facts['took']}; see {os.path.join(given.output, 'report.html')}")
     if ended:
         return 130
-    return 1 if comparison.failed() or given.strict and comparison.incomplete() else 0
+    slow = given.strict and given.quick and took > QUICK_SECONDS
+    if slow:
+        print(f"compare: --quick took more than {QUICK_SECONDS} s", file=sys.stderr)
+    return 1 if comparison.failed() or slow or given.strict and comparison.incomplete() else 0
+
+
+def main():
+    # As Ctrl-C: servers end, what there is is written.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return compare(parse())
+    except KeyboardInterrupt:
+        print("\ncompare: ended", file=sys.stderr)
+        return 130
+    except OSError as failure:
+        print(f"compare: {failure}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

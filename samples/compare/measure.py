@@ -28,13 +28,18 @@ def run_load(load, port, point, core, seconds, warm_up, rate=0, pid=None):
                               start_new_session=True, preexec_fn=prepare(core))
     except subprocess.TimeoutExpired:
         raise LoadFailed(f"no result after {patience:.0f} s") from None
+    except (OSError, subprocess.SubprocessError) as failure:
+        raise LoadFailed(f"the load does not start: {failure}") from None
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()
         raise LoadFailed(said[-1] if said else f"the load ended with {done.returncode}")
     try:
-        return json.loads(done.stdout)
+        report = json.loads(done.stdout)
     except ValueError:
         raise LoadFailed(f"the load wrote no JSON: {done.stdout[:80]!r}") from None
+    if not isinstance(report, dict) or not {"messages", "seconds", "rate"} <= report.keys():
+        raise LoadFailed(f"the load wrote no report: {done.stdout[:80]!r}")
+    return report
 
 
 def row_of(report):
@@ -64,15 +69,20 @@ def row_of(report):
     }
 
 
+def is_beyond(point, variant):
+    """Whether that kind of server cannot do the point anywhere."""
+    most = variant.most_connections
+    # Short connections wait in the backlog until their turn comes.
+    return bool(most) and point.connections > most and not (most == 1 and point.profile == "short")
+
+
 def why_not(point, variant, built, descriptors):
     """Why the variant cannot do this point at all; None where it can be tried."""
     if not variant.program:
         return "no chat server of this kind"
     if not os.access(os.path.join(built, variant.program), os.X_OK):
         return f"not installed: {variant.package}" if variant.package else "not built"
-    # Short connections wait in the backlog until their turn comes.
-    most = variant.most_connections
-    if most and point.connections > most and not (most == 1 and point.profile == "short"):
+    if is_beyond(point, variant):
         return variant.why_not_more
     needed = point.connections + 64
     if needed > descriptors:

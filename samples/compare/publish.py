@@ -61,12 +61,17 @@ def replaced(page, text):
 
 def read(folder):
     """The facts and the results of an earlier run."""
+    path = os.path.join(folder, "machine.json")
     try:
-        with open(os.path.join(folder, "machine.json")) as file:
+        with open(path) as file:
             facts = json.load(file)
+        if not isinstance(facts, dict):
+            raise SystemExit(f"compare: {path} is not of a run")
         return facts, rounds_csv.read(os.path.join(folder, "rounds.csv"))
-    except OSError as failure:
+    except (OSError, rounds_csv.Foreign) as failure:
         raise SystemExit(f"compare: no run is there: {failure}") from None
+    except ValueError as failure:
+        raise SystemExit(f"compare: {path} is not of a run: {failure}") from None
 
 
 def write(path, text):

@@ -43,18 +43,32 @@ class Writer:
         self.file.flush()
 
 
+class Foreign(Exception):
+    """The file is not one that a run has written."""
+
+
 def value_of(text):
     return float(text) if text else None
 
 
 def read(path):
-    """Point to its cells, in the order of the file."""
+    """Point to its cells, in the order of the file. Throws Foreign."""
+    try:
+        points = read_points(path)
+    except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as failure:
+        raise Foreign(f"{path}: {type(failure).__name__}: {failure}") from None
+    if not points:
+        raise Foreign(f"{path} has no round")
+    return points
+
+
+def read_points(path):
     cells = {}
     with open(path, newline="") as file:
         for row in csv.DictReader(file):
             point = Point(row["profile"], int(row["connections"]), int(row["size"]))
-            variant = next(each for each in variants.of_profile(point.profile)
-                           if each.name == row["variant"])
+            known = {each.name: each for each in variants.of_profile(point.profile)}
+            variant = known[row["variant"]]
             cell = cells.setdefault((point, variant.name), Cell(point, variant))
             if row["status"] != "ok":
                 kind, _, why = row["status"].partition(": ")

@@ -37,8 +37,9 @@ class Comparison:
                    for cell in cells)
 
     def incomplete(self):
-        """Whether a server that is there could not do a point, or has no figure for it."""
-        return any(cell.variant.program and (cell.problem or not cell.is_complete(self.counting))
+        """Whether a server could not do a point that its kind can, or has no figure for it."""
+        return any(cell.variant.program and not measure.is_beyond(cell.point, cell.variant) and
+                   (cell.problem or not cell.is_complete(self.counting))
                    for cells in self.results.values() for cell in cells)
 
     def run(self, writer):

@@ -48,10 +48,13 @@ class Server:
         self.errors = tempfile.TemporaryFile("w+")
         try:
             # A session of its own: Ctrl-C is for the comparison, which ends its servers.
-            self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=self.errors, env=self.variant.environment(), start_new_session=True,
-                preexec_fn=prepare(self.core))
+            try:
+                self.process = subprocess.Popen(
+                    self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=self.errors, env=self.variant.environment(), start_new_session=True,
+                    preexec_fn=prepare(self.core))
+            except (OSError, subprocess.SubprocessError) as failure:
+                raise ServerFailed(f"cannot be executed: {failure}") from None
             self.port = self.await_port()
         except BaseException:
             self.end()
@@ -101,6 +104,7 @@ class Server:
     def end(self):
         """SIGTERM, a second one that ends its draining, SIGKILL. Not an error if it is gone."""
         if self.process is None:
+            self.errors.close()
             return
         for number, patience in ((signal.SIGTERM, END_LIMIT), (signal.SIGTERM, 1),
                                  (signal.SIGKILL, None)):

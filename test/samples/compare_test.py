@@ -147,6 +147,71 @@ class VariantsTest(unittest.TestCase):
                 self.assertEqual(ended.exception.code, 2)
                 self.assertIn(f"{arguments[0]}: ", said.getvalue().splitlines()[-1])
 
+    def told(self, *arguments):
+        """The exit code and what main says, on an end that is no traceback."""
+        with redirect_stderr(io.StringIO()) as said, redirect_stdout(io.StringIO()):
+            with unittest.mock.patch.object(sys, "argv", ["compare", *arguments]), \
+                    unittest.mock.patch.object(main.signal, "signal"):
+                try:
+                    code = main.main()
+                except SystemExit as ended:
+                    code = ended.code
+        return code, said.getvalue()
+
+    def test_what_cannot_be_written_is_told_before_anything_is_measured(self):
+        for name in ("rounds.csv", "machine.json", "report.html"):
+            with tempfile.TemporaryDirectory() as folder:
+                os.mkdir(os.path.join(folder, name))
+                code, said = self.told("--output", folder, "--load", "/bin/true")
+                self.assertEqual(code, 2)
+                self.assertIn(f"{name} may not be written to", said)
+
+    def test_arguments_alone_are_checked_where_nothing_is_built(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertEqual(self.told("--output", folder, "--built", folder)[0], 2)
+            self.assertEqual(self.told("--output", folder, "--built", folder, "--only-check"),
+                             (0, ""))
+            self.assertEqual(os.listdir(folder), [])
+        self.assertEqual(self.told("--only-check", "--bogus")[0], 2)
+
+    def test_a_signal_or_a_failed_write_at_any_time_is_an_exit_code(self):
+        for failure, expected, text in ((KeyboardInterrupt, 130, "ended"),
+                                        (OSError(28, "No space left"), 1, "No space left")):
+            with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(
+                    main, "surroundings", unittest.mock.Mock(side_effect=failure)):
+                code, said = self.told("--output", folder, "--load", "/bin/true")
+            self.assertEqual(code, expected)
+            self.assertIn("compare: ", said)
+            self.assertIn(text, said)
+
+    def test_a_report_of_what_no_run_has_written_says_so(self):
+        key = ",".join(rounds_csv.KEY)
+        for text in ("", "a,b\n1,2\n", key + "\n", key + "\nping-pong,1,64,nobody,closed,1,ok,\n",
+                     key + "\nping-pong,1,64,epoll,sideways,1,ok,\n",
+                     key + "\nwrong,x,64,epoll,closed,1,ok,\n", key + "\nping-pong\n"):
+            with tempfile.TemporaryDirectory() as folder:
+                publish.write(os.path.join(folder, "machine.json"), "{}")
+                publish.write(os.path.join(folder, "rounds.csv"), text)
+                for option in ("--report", "--publish"):
+                    code, _ = self.told(option, folder)
+                    self.assertIn("compare: no run is there: ", str(code), text)
+                publish.write(os.path.join(folder, "machine.json"), "no JSON")
+                self.assertIn("machine.json is not of a run", str(self.told("--report", folder)[0]))
+
+    def test_quick_that_takes_more_than_a_minute_fails_where_it_is_strict(self):
+        comparison = unittest.mock.Mock(**{"failed.return_value": False, "load_engines": (),
+                                           "incomplete.return_value": False, "results": {}})
+        for arguments, seconds, expected in ((("--quick", "--strict"), 61, 1),
+                                             (("--quick", "--strict"), 59, 0),
+                                             (("--quick",), 61, 0), (("--strict",), 61, 0)):
+            with tempfile.TemporaryDirectory() as folder, \
+                    unittest.mock.patch.object(main.run, "Comparison", lambda *_: comparison), \
+                    unittest.mock.patch.object(main, "surroundings", lambda _: {}), \
+                    unittest.mock.patch.object(main.time, "monotonic",
+                                               unittest.mock.Mock(side_effect=(0, seconds))):
+                code, _ = self.told("--output", folder, "--load", "/bin/true", *arguments)
+            self.assertEqual(code, expected)
+
     def test_a_family_name_means_all_of_it(self):
         named = lambda *wanted: [each.name for each in variants.of_profile("ping-pong", wanted)]
         self.assertEqual(named("epoll", "rondo"), ["epoll", "rondo-uring", "rondo-epoll"])
@@ -610,6 +675,28 @@ class RunTest(unittest.TestCase):
         made, comparison = self.run_with(SERVER % WAITS, "#!/bin/sh\necho wrong byte >&2; exit 1\n")
         self.assertEqual(made.problem, "wrong byte")
         self.assertTrue(comparison.failed())
+
+    def test_a_load_that_cannot_be_executed_fails_the_cell_and_not_the_run(self):
+        for load, said in (("no program", "the load does not start: "),
+                           ("#!/no/such/shell\n", "the load does not start: "),
+                           ("#!/bin/sh\necho '[]'\n", "the load wrote no report: "),
+                           ("#!/bin/sh\necho '{\"rate\": 1}'\n", "the load wrote no report: ")):
+            made, comparison = self.run_with(SERVER % WAITS, load)
+            self.assertIn(said, made.problem)
+            self.assertTrue(comparison.failed())
+
+    def test_a_server_that_cannot_be_executed_fails_its_cell(self):
+        made, comparison = self.run_with("no program", REPORTS)
+        self.assertIn("does not start: cannot be executed: ", made.problem)
+        self.assertTrue(comparison.failed())
+
+    def test_what_a_kind_of_server_cannot_do_is_not_incomplete(self):
+        comparison = run.Comparison(SimpleNamespace(plan=None, seed=1), 1024)
+        for name, expected in (("one-at-a-time", False), ("epoll", True)):
+            made = Cell(PING, variant(name))
+            made.cannot("no")
+            comparison.results = {PING: [made]}
+            self.assertEqual(comparison.incomplete(), expected)
 
     def test_a_connection_the_server_refuses_is_a_limit_of_its_own(self):
         server = SERVER % ("echo refused 127.0.0.1:2: too many >&2\n" + WAITS)

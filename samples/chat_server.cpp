@@ -67,7 +67,9 @@ bool is_name(std::string_view text) {
 // Who is there. Everything runs on one thread, so nothing needs a lock.
 class chat_room final : public rondo::stop_hook {
 public:
+    // Who comes while the server stops is only told so.
     void enter(client& who) {
+        if (stopping_) return dismiss(who);
         do {
             who.name = fmt::format("guest{}", ++guests_);
         } while (present_.contains(who.name));
@@ -130,17 +132,21 @@ public:
 
     // The server stops: what waits for a client is still sent, and goodbye after it.
     void begin_stop() noexcept override {
-        for (const auto& [name, each] : present_) {
-            each->present = false;
-            each->goodbye = true;
-            each->outbox.close();
-        }
+        stopping_ = true;
+        for (const auto& [name, each] : present_) dismiss(*each);
         present_.clear();
     }
 
 private:
+    static void dismiss(client& who) noexcept {
+        who.present = false;
+        who.goodbye = true;
+        who.outbox.close();
+    }
+
     std::map<std::string, client*> present_;  // by name, so that /who is sorted
     std::size_t guests_ = 0;
+    bool stopping_ = false;
     rondo::mutex pace_;
 };
 

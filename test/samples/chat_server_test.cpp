@@ -295,6 +295,24 @@ TEST_CASE("a chat says goodbye to all when it is stopped", "[samples][chat]") {
     }
 }
 
+TEST_CASE("who comes to a chat while it stops is told goodbye", "[samples][chat]") {
+    for (const std::string& name : servers) {
+        CAPTURE(name);
+        sample_server server(name);
+        plain_client alice = guest(server, "alice");
+        server.process.stop();
+        plain_client late(server.where);
+        server.process.signal(SIGINT);
+        server.process.signal(SIGCONT);
+        const std::string told = late.receive_all();
+        CHECK(told.ends_with("* goodbye\n"));
+        CHECK(alice.receive_all().ends_with("* goodbye\n"));
+        const outcome ended = server.process.finish();
+        CHECK(ended.exit_code == 0);
+        CHECK(ended.err.empty());
+    }
+}
+
 TEST_CASE("a client that does not read delays the end of a chat by two seconds at most",
           "[samples][chat]") {
     std::vector<std::unique_ptr<sample_server>> running;

@@ -36,6 +36,16 @@ const char* kind_of(const std::error_code& error) {
     return "failed";
 }
 
+// A peer may have reset the connection already. Its port is open all the same.
+std::string name_of_peer(const rondo::tcp_socket& connected) {
+    try {
+        return connected.remote_endpoint().to_string();
+    } catch (const rondo::socket_error& failed) {
+        if (failed.code() != std::errc::not_connected) throw;
+        return "reset by the peer";
+    }
+}
+
 rondo::task<> check(port& one, seconds patience) {
     const auto begun = std::chrono::steady_clock::now();
     try {
@@ -44,11 +54,13 @@ rondo::task<> check(port& one, seconds patience) {
         const std::chrono::duration<double, std::milli> taken =
             std::chrono::steady_clock::now() - begun;
         one.open = true;
-        one.verdict = fmt::format("open ({} in {:.1f} ms)", connected.remote_endpoint().to_string(),
-                                  taken.count());
+        one.verdict = fmt::format("open ({} in {:.1f} ms)", name_of_peer(connected), taken.count());
     } catch (const rondo::socket_error& failed) {
+        // Who refuses resets the handshake, ECONNREFUSED. This one comes after it.
+        one.open = failed.code() == std::errc::connection_reset;
         // Says by itself what to check.
-        one.verdict = fmt::format("{}: {}", kind_of(failed.code()), failed.what());
+        one.verdict = fmt::format("{}: {}", one.open ? "open" : kind_of(failed.code()),
+                                  failed.what());
     } catch (const rondo::resolve_error& failed) {
         one.verdict = fmt::format("{}: {}", kind_of(failed.code()), failed.what());
     } catch (const rondo::argument_error& failed) {

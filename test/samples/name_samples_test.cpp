@@ -4,6 +4,7 @@
 #include <support/full_listener.hpp>
 #include <support/private_network.hpp>
 #include <support/program.hpp>
+#include <support/resetting_port.hpp>
 #include <support/sample.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -74,6 +75,25 @@ TEST_CASE("port_check tells that a port is open", "[samples]") {
     const outcome ended = port_check({where});
     CHECK(without_times(ended.out) == where + ": open (" + where + " in T ms)\n");
     CHECK(ended.exit_code == 0);
+}
+
+TEST_CASE("a port is open for port_check where its peer resets at once", "[samples]") {
+    // Whether it resets before port_check has asked for its name depends on the moment.
+    const resetting_port resetting;
+    const std::string opening = resetting.where() + ": open";
+    const outcome ended = port_check(std::vector<std::string>(40, resetting.where()));
+    std::size_t open = 0;
+    for (std::size_t at = 0; (at = ended.out.find(opening, at)) != std::string::npos; ++at) ++open;
+    CAPTURE(ended.out);
+    CHECK(open == 40);
+    CHECK(ended.out.find("failed") == std::string::npos);
+    CHECK(ended.exit_code == 0);
+}
+
+TEST_CASE("port_check refuses a time-out that is no number", "[samples]") {
+    const outcome refused = port_check({"--timeout", "nan", "127.0.0.1:1"});
+    CHECK(refused.exit_code >= 100);
+    CHECK(refused.err.starts_with("--timeout: Value nan is no finite number"));
 }
 
 TEST_CASE("port_check tells refused, silent and unknown apart, in the order they were named",

@@ -48,7 +48,11 @@ rondo::task<> send_input(rondo::tcp_socket& server) {
         if (sent.error() && sent.error() != std::errc::operation_canceled) co_return;
     }
     // Nothing more will be said, but what is still owed to us can come.
-    server.shutdown(rondo::shutdown_mode::send);
+    try {
+        server.shutdown(rondo::shutdown_mode::send);
+    } catch (const rondo::socket_error& failed) {
+        if (failed.code() != std::errc::not_connected) throw;  // else it has gone, as above
+    }
 }
 
 rondo::task<> chat(std::string where) {

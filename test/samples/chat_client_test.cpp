@@ -3,6 +3,7 @@
 
 #include <support/plain_client.hpp>
 #include <support/program.hpp>
+#include <support/resetting_port.hpp>
 #include <support/sample.hpp>
 
 #include <catch2/catch_test_macros.hpp>
@@ -137,6 +138,18 @@ TEST_CASE("a chat client works at a terminal", "[samples][chat]") {
     if (line.starts_with("/quit")) line = typed.read_line();
     CHECK(line.starts_with("* goodbye"));
     CHECK(typed.finish().exit_code == 0);
+}
+
+TEST_CASE("a chat client shows the last words of a server that resets", "[samples][chat]") {
+    // Its input ends, and it says so to the server, which may have gone by then.
+    const rondo::test::resetting_port server("last words\n");
+    for (int i = 0; i < 20; ++i) {
+        const outcome ended = run_program({client, server.where()}, "x");
+        CHECK(ended.out == "last words\n");
+        CHECK(ended.err.starts_with("chat_client: recv " + server.where() +
+                                    ": Connection reset by peer"));
+        CHECK(ended.exit_code == 1);
+    }
 }
 
 TEST_CASE("a chat client ends with the server, and says what to check when there is none",

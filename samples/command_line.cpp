@@ -2,7 +2,20 @@
 
 #include <CLI/CLI.hpp>
 
+#include <cmath>
 #include <cstdlib>
+
+namespace {
+
+// "nan" and "inf" are numbers to CLI11, and neither below nor above anything: its own checks, all
+// of which compare, let the first of them through.
+std::string check_finite(const std::string& text) {
+    double value = 0;
+    if (!CLI::detail::lexical_cast(text, value) || std::isfinite(value)) return {};
+    return "Value " + text + " is no finite number";
+}
+
+}  // namespace
 
 command_line::command_line(const std::string& purpose, const std::string& footer)
     : app_(std::make_unique<CLI::App>(purpose)) {
@@ -50,12 +63,12 @@ command_line::argument command_line::argument::required() const {
 }
 
 command_line::argument command_line::argument::positive() const {
-    option_->check(CLI::PositiveNumber);
+    option_->check(check_finite, "")->check(CLI::PositiveNumber);
     return *this;
 }
 
 command_line::argument command_line::argument::not_negative() const {
-    option_->check(CLI::NonNegativeNumber);
+    option_->check(check_finite, "")->check(CLI::NonNegativeNumber);
     return *this;
 }
 
@@ -70,7 +83,7 @@ command_line::argument command_line::argument::between(unsigned least, unsigned 
 }
 
 command_line::argument command_line::argument::between(double least, double most) const {
-    option_->check(CLI::Range(least, most));
+    option_->check(check_finite, "")->check(CLI::Range(least, most));
     return *this;
 }
 

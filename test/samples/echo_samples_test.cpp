@@ -403,7 +403,8 @@ TEST_CASE("a name is refused where one listens, and asked for where one connects
 TEST_CASE("an echo server refuses numbers that make no sense", "[samples]") {
     const std::vector<std::vector<std::string>> table = {
         {"--threads", "1000000"}, {"--threads", "1025"}, {"--threads", "-1"},
-        {"--threads", "4294967296"}, {"--idle", "-1"}, {"--limit", "-1"}};
+        {"--threads", "4294967296"}, {"--idle", "-1"}, {"--idle", "nan"},
+        {"--idle", "inf"}, {"--limit", "-1"}};
     for (const auto& numbers : table) {
         CAPTURE(numbers);
         const outcome refused = run_program({server, numbers[0], numbers[1], "127.0.0.1:0"});

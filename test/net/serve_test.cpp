@@ -17,6 +17,7 @@
 #include <support/test_server.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -631,6 +632,48 @@ TEST_CASE("a stop delivers what was received, then the end, and sending still wo
             CHECK(answered);
         });
         CHECK(server.ended);
+    });
+}
+
+TEST_CASE("a stop still serves who has connected before it, as far as there is room",
+          "[net][serve][tcp]") {
+    const std::size_t limit = GENERATE(2u, 80u, 1000u);  // one by one, and by multishot
+    test::run([limit]() -> task<> {
+        test_server server;
+        serve_options options;
+        options.max_connections = limit;
+        std::size_t answered = 0;
+        std::size_t refused = 0;
+        co_await with_task_group([&](task_group& group) -> task<> {
+            group.spawn([&]() -> task<> {
+                const auto handler = [](tcp_socket peer) -> task<> {
+                    const std::string all = co_await read_to_end(peer);
+                    co_await peer.send("got " + all);
+                };
+                co_await serve(server, any_port, handler, options);
+            });
+            const endpoint where = co_await listening(server);
+            std::vector<raw_peer> early;
+            for (int i = 0; i < 20; ++i) {
+                early.push_back(raw_peer::connect_to(where));
+                early.back().send("question");
+            }
+            server.stop.request();
+            for (raw_peer& peer : early) {
+                bool here = false;
+                const bool decided = co_await eventually([&] {
+                    here = here || peer.reads("got question");
+                    return here || dropped(peer);
+                });
+                CHECK(decided);
+                ++(here ? answered : refused);
+            }
+        });
+        CHECK(server.ended);
+        CHECK(server.failures.empty());
+        CHECK(answered == std::min<std::size_t>(limit, 20));
+        CHECK(answered + refused == 20);
+        CHECK(server.stats.accepted == answered);
     });
 }
 

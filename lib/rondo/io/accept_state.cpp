@@ -119,6 +119,16 @@ std::int32_t accept_state::take() noexcept {
     return taken;
 }
 
+std::int32_t accept_state::take_waiting() noexcept {
+    if (!accepted_.empty()) return take();
+    for (;;) {
+        const int taken = ::accept4(descriptor_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (taken >= 0) return taken;
+        const int error = errno;
+        if (error == EAGAIN || !is_nobodys(-error)) return -error;
+    }
+}
+
 void accept_state::wake_closer() noexcept {
     if (closer != nullptr) scheduler_->make_ready(*std::exchange(closer, nullptr));
 }

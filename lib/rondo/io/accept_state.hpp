@@ -45,6 +45,9 @@ public:
     void arm();
     /// The next accepted descriptor, or a negated errno. Must have news.
     std::int32_t take() noexcept;
+    /// The next one who has connected, without waiting, for a listener that is to be closed. A
+    /// negated errno, EAGAIN where nobody is left. Must be quiet().
+    std::int32_t take_waiting() noexcept;
 
     void abandon() noexcept;
 

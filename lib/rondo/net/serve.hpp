@@ -75,10 +75,11 @@ private:
 /// Listens on `where` ("localhost:8000" is ::1 and 127.0.0.1; or an endpoint, or an open
 /// tcp_listener) and runs `handler(tcp_socket)` for every connection, each in a task of its own. A
 /// handler's exception ends its connection alone. Completes when a graceful stop was asked for and
-/// all connections have ended: then accepting ends, and every served connection gets
-/// shutdown(SHUT_RD), so that it still reads what was received, then the end of the stream, and
-/// can still send. Throws operation_canceled when cancelled, after all handlers have ended, and
-/// socket_error when it cannot listen or accept. Out of descriptors it backs off and goes on.
+/// all connections have ended: then accepting ends with those who have connected by then, as far as
+/// there is room, and every served connection gets shutdown(SHUT_RD), so that it still reads what
+/// was received, then the end of the stream, and can still send. Throws operation_canceled when
+/// cancelled, after all handlers have ended, and socket_error when it cannot listen or accept. Out
+/// of descriptors it backs off and goes on.
 /// On several threads (run_options::threads), calls with the same `where` share its port: the first
 /// one takes the address for itself alone, so that a clash shows, and the kernel spreads newcomers
 /// over the threads (SO_REUSEPORT, socket(7)). Limits in the options count for each thread.

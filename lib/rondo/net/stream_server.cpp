@@ -1,6 +1,7 @@
 #include <rondo/io/scheduler.hpp>
 #include <rondo/log.hpp>
 #include <rondo/net/accept_operation.hpp>
+#include <rondo/net/quiesce.hpp>
 #include <rondo/net/socket_name.hpp>
 #include <rondo/net/stream_server.hpp>
 #include <rondo/task/result.hpp>
@@ -12,6 +13,8 @@
 #include <cerrno>
 #include <chrono>
 #include <string>
+#include <system_error>
+#include <tuple>
 
 namespace rondo::inline v0::detail {
 
@@ -110,9 +113,31 @@ task<stream_socket> stream_server::next(stream_listener& listener) {
         if (pause == first_pause) {
             log("accepting pauses: " + accepted.error().message() + " (see ulimit -n)");
         }
-        co_await sleep_for(pause);
+        // Stopped meanwhile, the next accept says so.
+        std::ignore = co_await as_result(sleep_for(pause));
         pause = std::min<std::chrono::milliseconds>(pause * 2, longest_pause);
     }
+}
+
+// Who has connected before the stop is no newcomer: the client knows of no difference between being
+// accepted by the kernel and by us, and what it has sent has arrived. As many as there is room for,
+// and not for ever where they come faster than this.
+task<std::vector<stream_socket>> stream_server::all_waiting(stream_listener& listener) {
+    std::vector<stream_socket> all;
+    accept_state& state = listener.state();
+    co_await quiesce(state);
+    const std::size_t most = std::min<std::size_t>(room(), stream_listener::default_backlog);
+    while (all.size() < most) {
+        const std::int32_t taken = state.take_waiting();
+        if (taken == -EAGAIN) break;
+        if (taken < 0) {
+            log("stopped, a server leaves connections behind: " +
+                std::system_category().message(-taken));
+            break;
+        }
+        all.emplace_back(unique_fd(taken));
+    }
+    co_return all;
 }
 
 void stream_server::begin(stream_socket& accepted) {

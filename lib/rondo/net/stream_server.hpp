@@ -50,14 +50,20 @@ public:
 
     std::span<stream_listener* const> listeners() const noexcept { return listeners_; }
 
-    /// Accepts until the server is stopped or cancelled; hands each connection to `start`.
+    /// Accepts until the server is stopped or cancelled, and at a stop those who have connected by
+    /// then; hands each connection to `start`.
     template <typename Start>
     task<> accept_from(stream_listener& listener, Start start) {
         context& here = co_await this_context();
         here.set_name("accept loop");
         for (;;) {
             stream_socket accepted = co_await next(listener);
-            if (!accepted.is_open()) co_return;
+            if (!accepted.is_open()) break;
+            begin(accepted);
+            start(std::move(accepted));
+        }
+        std::vector<stream_socket> last = co_await all_waiting(listener);
+        for (stream_socket& accepted : last) {
             begin(accepted);
             start(std::move(accepted));
         }
@@ -89,6 +95,7 @@ private:
     friend class slot_operation;
 
     task<stream_socket> next(stream_listener& listener);
+    task<std::vector<stream_socket>> all_waiting(stream_listener& listener);
     void begin(stream_socket& accepted);
     void announce_room();
     std::size_t room() const noexcept { return settings_.max_connections - serving_; }

@@ -10,7 +10,9 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -78,14 +80,14 @@ struct running_server {
     }
 };
 
-/// The answer, with the six bytes of the file where it has them.
-std::string ask(raw_peer& client, const std::string& request) {
+/// The answer, with `size` bytes of the file where it has them.
+std::string ask(raw_peer& client, const std::string& request, std::size_t size) {
     client.send(request);
     std::string answer;
-    const auto whole = [&answer] {
+    const auto whole = [&answer, size] {
         const std::size_t line = answer.find('\n');
         if (line == std::string::npos) return false;
-        return !answer.starts_with("OK") || answer.size() >= line + 1 + 6;
+        return !answer.starts_with("OK") || answer.size() >= line + 1 + size;
     };
     while (!whole()) {
         pollfd until{client.descriptor(), POLLIN, 0};
@@ -94,6 +96,20 @@ std::string ask(raw_peer& client, const std::string& request) {
         answer += client.read();
     }
     return answer;
+}
+
+/// Asks for "shared", of six bytes, until the server answers without reading it.
+void ask_until_remembered(raw_peer& client, const std::string& path) {
+    const unique_fd reads(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    REQUIRE(::inotify_add_watch(reads.get(), path.c_str(), IN_ACCESS) > 0);
+    const auto end = std::chrono::steady_clock::now() + 30s;
+    for (bool read = true; read;) {
+        REQUIRE(std::chrono::steady_clock::now() < end);
+        ask(client, "GET shared 6\n", 0);
+        inotify_event event;
+        read = false;
+        while (::read(reads.get(), &event, sizeof event) > 0) read = true;
+    }
 }
 
 /// A server that answers once, with whatever the test says.
@@ -196,6 +212,27 @@ TEST_CASE("file_server knows a file's checksum again when the file has changed",
     files.check_fetched(files.fetch(server.where));
 }
 
+TEST_CASE("file_server tells files of one size and date apart", "[samples][file]") {
+    exchange files;
+    const std::string path = files.from + "/shared";
+    write_file(path, "first ");
+    const auto date = fs::last_write_time(path);
+    running_server server(files.from);
+    raw_peer client = raw_peer::connect_to(*endpoint::parse(server.where));
+    CHECK(ask(client, "GET shared 6\n", 0) == "OK 6 1cf17afc\n");
+
+    ask_until_remembered(client, path);
+    write_file(files.from + "/next", "second");
+    fs::last_write_time(files.from + "/next", date);
+    fs::rename(files.from + "/next", path);
+    CHECK(ask(client, "GET shared 6\n", 0) == "OK 6 b61f1169\n");
+
+    ask_until_remembered(client, path);
+    write_file(path, "third!");
+    fs::last_write_time(path, date);
+    CHECK(ask(client, "GET shared 6\n", 0) == "OK 6 d49068b2\n");
+}
+
 TEST_CASE("file_server sends nothing but files of its folder", "[samples][file]") {
     exchange files;
     write_file(files.directory / "secret", "not for everybody");
@@ -226,20 +263,19 @@ TEST_CASE("file_server sends nothing from outside where a link takes a file's pl
     raw_peer client = raw_peer::connect_to(*endpoint::parse(server.where));
     const std::jthread other([&files](const std::stop_token& stop) {
         const std::string next = files.from + "/next";
-        for (bool link = true; !stop.stop_requested(); link = !link) {
-            if (link) {
-                fs::create_symlink("../secret", next);
-            } else {
-                fs::create_hard_link(files.from + "/own", next);
-            }
-            fs::rename(next, files.from + "/shared");
+        const std::string shared = files.from + "/shared";
+        while (!stop.stop_requested()) {
+            fs::create_symlink("../secret", next);
+            fs::rename(next, shared);
+            fs::create_hard_link(files.from + "/own", next);
+            fs::rename(next, shared);
         }
     });
     std::size_t sent = 0;
     std::size_t refused = 0;
     const auto end = std::chrono::steady_clock::now() + 250ms;
     while (std::chrono::steady_clock::now() < end) {
-        const std::string answer = ask(client, "GET shared 0\n");
+        const std::string answer = ask(client, "GET shared 0\n", 6);
         INFO(answer);
         REQUIRE(answer.find("secret") == std::string::npos);
         if (answer.starts_with("OK 6 ")) {

@@ -7,13 +7,18 @@ of the source, of the build or of the prefix. A third user adds the source by ad
 shared library and with clang; what that installs is used in both ways, too. Ends with 0 when all of
 it holds.
 
+No build tree is around while users build: BUILD, or `build` with all that is in it where BUILD is
+there, is renamed meanwhile, to `build.away`. So nothing else may use it.
+
 The commands are README.md's, but for the folders. One of them is not run: `cmake --build` would take
 a minute and a half of a processor to make BUILD again; what it would build is configured, though.
 """
 import argparse
+import contextlib
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +42,28 @@ def run(*command, cwd=None, **environment):
         line = " ".join(str(word) for word in command)
         raise SystemExit(f"install: {line}\n{done.stdout}install: ended with {done.returncode}")
     return done.stdout
+
+
+def away_name(tree):
+    return tree.with_name(tree.name + ".away")
+
+
+def put_back(tree):
+    """Also what a killed run has left."""
+    if not away_name(tree).exists():
+        return
+    if tree.exists():
+        raise SystemExit(f"install: there are both {tree} and {away_name(tree)}: remove one")
+    away_name(tree).rename(tree)
+
+
+@contextlib.contextmanager
+def away(*trees):
+    with contextlib.ExitStack() as back:
+        for tree in trees:
+            back.callback(put_back, tree)
+            tree.rename(away_name(tree))
+        yield
 
 
 def readme_block(first_words):
@@ -173,30 +200,42 @@ def timed(what, function, *arguments, **options):
     return result
 
 
+def check(build, build_tree, scratch):
+    sources = scratch / "consumer"
+    run("cp", "-r", HERE / "consumer", sources)
+    example = re.search(r"```cpp\n(.*?)```", README, re.DOTALL)
+    (sources / "server.cpp").write_text(example.group(1))
+
+    package, static, shared = scratch / "package", scratch / "static", scratch / "shared"
+    objects, with_source = scratch / "b", scratch / "c"
+    timed("configure by README", configure, package)
+    timed("install, moved", install, build, scratch / "stage", static)
+    with away(build_tree, package):
+        timed("find_package", by_find_package, scratch / "a", sources, static)
+        timed("pkg-config, compiled", compile_by_pkg_config, objects, sources, static)
+        timed("linked", link_by_pkg_config, objects, static)
+        timed("linked --static", link_by_pkg_config, objects, static, "--static")
+        timed("add_subdirectory, shared", by_add_subdirectory, with_source, sources)
+        timed("install of that, moved", install, with_source, scratch / "stage2", shared)
+        with away(with_source):
+            timed("linked with that", link_shared_by_pkg_config, objects, shared)
+            timed("find_package of that", link_shared_by_find_package, scratch / "d", sources,
+                  shared, objects)
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("build", type=pathlib.Path)
     build = arguments.parse_args().build.resolve()
+    build_tree = ROOT / "build" if build.is_relative_to(ROOT / "build") else build
+    put_back(build_tree)
+    if not (build / "CMakeCache.txt").exists():
+        raise SystemExit(f"install: nothing is built in {build}")
+    # So that what is away comes back.
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, lambda number, frame: sys.exit(f"install: told to end by {number}"))
     with tempfile.TemporaryDirectory() as folder:
-        scratch = pathlib.Path(folder)
-        sources = scratch / "consumer"
-        run("cp", "-r", HERE / "consumer", sources)
-        example = re.search(r"```cpp\n(.*?)```", README, re.DOTALL)
-        (sources / "server.cpp").write_text(example.group(1))
-
-        static, shared = scratch / "static", scratch / "shared"
-        timed("configure by README", configure, scratch / "package")
-        timed("install, moved", install, build, scratch / "stage", static)
-        timed("find_package", by_find_package, scratch / "a", sources, static)
-        objects = scratch / "b"
-        timed("pkg-config, compiled", compile_by_pkg_config, objects, sources, static)
-        timed("linked", link_by_pkg_config, objects, static)
-        timed("linked --static", link_by_pkg_config, objects, static, "--static")
-        timed("add_subdirectory, shared", by_add_subdirectory, scratch / "c", sources)
-        timed("install of that, moved", install, scratch / "c", scratch / "stage2", shared)
-        timed("linked with that", link_shared_by_pkg_config, objects, shared)
-        timed("find_package of that", link_shared_by_find_package, scratch / "d", sources, shared,
-              objects)
+        check(build, build_tree, pathlib.Path(folder))
     print("install: all users were served")
 
 

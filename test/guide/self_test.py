@@ -237,13 +237,21 @@ class RunBlocksTest(unittest.TestCase):
     def server(self, code=0, output="ready\nbye"):
         return block("run: background", self.SERVER.format(code), output)
 
+    @staticmethod
+    def that_has_ended(folder):
+        """A server, and a command that waits until it is over: a moment before, it still runs."""
+        mark = pathlib.Path(folder) / "mark"
+        return (block("run: background", f"echo $$ > {mark}; echo ready", "ready")
+                + block("run", f"until grep -q '^State:.Z' /proc/$(cat {mark})/status; do :; done"))
+
     def test_a_server_runs_until_the_next_heading(self):
         self.assertEqual(run(self.server() + block("run", "true") + "## Next\n"
                              + self.server() + block("run", "true")), 4)
         self.assertFails(self.server(code=1), "ended with 1")
         self.assertFails(self.server(output="ready\nno"), "something else")
         self.assertFails(self.server(output="no"), "did not print", timeout=0.1)
-        self.assertFails(block("run: background", "echo ready", "ready"), "ended by itself")
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertFails(self.that_has_ended(folder), "ended by itself")
         self.assertFails(block("run: background", "exit 4", "ready"), "ended with 4")
         self.assertFails(block("run: background", "sleep 60"), "needs a block of text")
         self.assertFails(block("run: background", "trap '' INT; echo ready; sleep 60", "ready"),

@@ -8,10 +8,14 @@
 
 #include <rondo/rondo.hpp>
 
+#include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -98,16 +102,61 @@ rondo::task<received> read_kept(rondo::file& kept) {
     }
 }
 
-std::uint64_t size_kept(const std::string& part) {
-    return fs::exists(part) ? fs::file_size(part) : 0;
+bool is_named(const std::string& path, int descriptor) {
+    struct stat named {};
+    struct stat open {};
+    return ::stat(path.c_str(), &named) == 0 && ::fstat(descriptor, &open) == 0 &&
+           named.st_dev == open.st_dev && named.st_ino == open.st_ino;
 }
+
+// Opens the file, or makes it, for nobody else who comes by this; flock(2).
+int open_alone(const std::string& path) {
+    for (;;) {
+        const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        if (descriptor < 0) throw rondo::file_error("open", errno, path);
+        if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+            const int error = errno;
+            ::close(descriptor);
+            if (error == EWOULDBLOCK) throw failure("another file_fetch is writing to " + path);
+            throw rondo::file_error("flock", error, path);
+        }
+        // Who had it may have renamed or removed it before letting go.
+        if (is_named(path, descriptor)) return descriptor;
+        ::close(descriptor);
+    }
+}
+
+// The file of what has come, one file_fetch's at a time. It stays behind unless it is empty.
+class part_file {
+public:
+    explicit part_file(std::string path) : path_(std::move(path)), lock_(open_alone(path_)) {}
+    part_file(const part_file&) = delete;
+    part_file& operator=(const part_file&) = delete;
+    ~part_file() {
+        if (is_named(path_, lock_) && size() == 0) ::unlink(path_.c_str());
+        ::close(lock_);
+    }
+
+    const std::string& path() const { return path_; }
+    std::uint64_t size() const {
+        struct stat now {};
+        ::fstat(lock_, &now);
+        return static_cast<std::uint64_t>(now.st_size);
+    }
+
+private:
+    const std::string path_;
+    const int lock_;
+};
 
 // Fetches into `part` what is missing there; throws what went wrong, with `part` kept.
 rondo::task<bool> fetch(std::string where, std::string name, std::string part) {
-    const std::uint64_t offset = size_kept(part);
+    rondo::file kept =
+        co_await rondo::file::open(part, rondo::open_flags::read | rondo::open_flags::append);
+    received so_far = co_await read_kept(kept);
     rondo::tcp_socket server = co_await rondo::tcp_connect(where);
     rondo::buffered_reader reader(server);
-    const std::string request = fmt::format("GET {} {}\n", name, offset);
+    const std::string request = fmt::format("GET {} {}\n", name, so_far.size());
     co_await server.send(request);
     const auto line = co_await reader.read_line();
     if (!line) throw failure("the server closed the connection without an answer");
@@ -117,10 +166,6 @@ rondo::task<bool> fetch(std::string where, std::string name, std::string part) {
     }
     const remote_file wanted = parse(*line);
 
-    const auto flags =
-        rondo::open_flags::read | rondo::open_flags::append | rondo::open_flags::create;
-    rondo::file kept = co_await rondo::file::open(part, flags);
-    received so_far = co_await read_kept(kept);
     progress_bar bar(wanted.size, so_far.size());
     while (so_far.size() < wanted.size) {
         const auto data = co_await reader.recv();
@@ -148,13 +193,14 @@ int main(int argc, char** argv) {
     line.add("--output", output, "where to put it (its name, in this folder)");
     line.parse(argc, argv);
     if (output.empty()) output = fs::path(name).filename().string();
-    const std::string part = output + ".part";
 
     try {
         if (name.find('\n') != std::string::npos) throw failure("a name has one line");
+        const part_file held(output + ".part");
+        const std::string& part = held.path();
         if (fs::exists(output)) throw failure(output + " is there already");
         const auto verified = rondo::run(rondo::until_interrupted(fetch(where, name, part)));
-        if (!verified && size_kept(part) == 0) {
+        if (!verified && held.size() == 0) {
             throw failure("interrupted before anything came");
         }
         if (!verified) {

@@ -21,6 +21,7 @@
 #include <stop_token>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace fs = std::filesystem;
 using rondo::endpoint;
@@ -125,16 +126,25 @@ struct false_server {
         REQUIRE(::getsockname(listener.get(), name.data(), name.size_pointer()) == 0);
         where = name.to_endpoint()->to_string();
     }
-    /// Returns the request.
-    std::string answer(const std::string& bytes) const {
-        const unique_fd client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    /// Returns the next client's connection, and its request.
+    std::pair<unique_fd, std::string> hear() const {
+        unique_fd client(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
         REQUIRE(client.get() >= 0);
         std::string asked;
         char byte = 0;
         while (byte != '\n' && ::recv(client.get(), &byte, 1, 0) == 1) asked += byte;
+        return {std::move(client), asked};
+    }
+    /// Says that and no more.
+    static void say(const unique_fd& client, const std::string& bytes) {
         REQUIRE(::send(client.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
                 static_cast<ssize_t>(bytes.size()));
         ::shutdown(client.get(), SHUT_WR);
+    }
+    /// Returns the request.
+    std::string answer(const std::string& bytes) const {
+        const auto [client, asked] = hear();
+        say(client, bytes);
         return asked;
     }
 };
@@ -199,6 +209,33 @@ TEST_CASE("file_fetch refuses what was kept of a longer file", "[samples][file]"
                         "the start\n");
     CHECK_FALSE(fs::exists(files.output));
     files.check_fetched(files.fetch(server.where));
+}
+
+TEST_CASE("file_fetch leaves alone what another one is fetching", "[samples][file]") {
+    exchange files;
+    const false_server slow;
+    program first({sample("file_fetch"), slow.where, "large", "--output", files.output});
+    const auto [client, asked] = slow.hear();
+    running_server server(files.from);
+    const outcome second = files.fetch(server.where);
+    CHECK(second.exit_code == 1);
+    CHECK(second.err ==
+          "file_fetch: another file_fetch is writing to " + files.output + ".part\n");
+    CHECK_FALSE(fs::exists(files.output));
+    files.text = "first ";
+    false_server::say(client, "OK 6 1cf17afc\nfirst ");
+    files.check_fetched(first.finish());
+}
+
+TEST_CASE("file_fetch removes what it made, and nothing else, where it got nothing",
+          "[samples][file]") {
+    exchange files;
+    running_server server(files.from);
+    CHECK(files.fetch(server.where, "missing").exit_code == 1);
+    CHECK_FALSE(fs::exists(files.output + ".part"));
+    write_file(files.output + ".part", "kept");
+    CHECK(files.fetch(server.where, "missing").exit_code == 1);
+    CHECK(read_file(files.output + ".part") == "kept");
 }
 
 TEST_CASE("file_server knows a file's checksum again when the file has changed",

@@ -4,15 +4,21 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <sstream>
 
 namespace {
 
-// "nan" and "inf" are numbers to CLI11, and neither below nor above anything: its own checks, all
-// of which compare, let the first of them through.
-std::string check_finite(const std::string& text) {
-    double value = 0;
-    if (!CLI::detail::lexical_cast(text, value) || std::isfinite(value)) return {};
-    return "Value " + text + " is no finite number";
+// CLI11's own checks only compare, and nan is neither below nor above anything; and they tell the
+// greatest number by its 309 digits.
+template <typename Accepts>
+CLI::Validator numbers(const std::string& which, const std::string& description, Accepts accepts) {
+    const auto check = [which, accepts](std::string& text) -> std::string {
+        double value = 0;
+        const bool read = CLI::detail::lexical_cast(text, value);
+        if (read && !std::isfinite(value)) return "Value " + text + " is no finite number";
+        return read && accepts(value) ? "" : "Value " + text + " not " + which;
+    };
+    return CLI::Validator(check, description);
 }
 
 }  // namespace
@@ -63,12 +69,12 @@ command_line::argument command_line::argument::required() const {
 }
 
 command_line::argument command_line::argument::positive() const {
-    option_->check(check_finite, "")->check(CLI::PositiveNumber);
+    option_->check(numbers("above 0", "POSITIVE", [](double value) { return value > 0; }));
     return *this;
 }
 
 command_line::argument command_line::argument::not_negative() const {
-    option_->check(check_finite, "")->check(CLI::NonNegativeNumber);
+    option_->check(numbers("0 or above", "NONNEGATIVE", [](double value) { return value >= 0; }));
     return *this;
 }
 
@@ -82,8 +88,19 @@ command_line::argument command_line::argument::between(unsigned least, unsigned 
     return *this;
 }
 
+command_line::argument command_line::argument::between(std::size_t least,
+                                                       std::size_t most) const {
+    option_->check(CLI::Range(least, most));
+    return *this;
+}
+
 command_line::argument command_line::argument::between(double least, double most) const {
-    option_->check(check_finite, "")->check(CLI::Range(least, most));
+    std::ostringstream range, description;
+    range << "in range " << least << " to " << most;
+    description << "FLOAT in [" << least << " - " << most << "]";
+    option_->check(numbers(range.str(), description.str(), [least, most](double value) {
+        return value >= least && value <= most;
+    }));
     return *this;
 }
 

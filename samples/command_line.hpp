@@ -23,7 +23,7 @@ concept argument_value =
 // is compiled once, in command_line.cpp.
 class command_line {
 public:
-    // What is asked of an argument besides its type.
+    // What is asked of an argument besides its type. Where bounds are, nan is refused.
     class argument {
     public:
         argument required() const;
@@ -31,6 +31,7 @@ public:
         argument not_negative() const;
         argument between(int least, int most) const;
         argument between(unsigned least, unsigned most) const;
+        argument between(std::size_t least, std::size_t most) const;
         argument between(double least, double most) const;
         argument one_of(std::initializer_list<int> values) const;
         argument existing_directory() const;

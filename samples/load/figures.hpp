@@ -40,13 +40,12 @@ public:
     // Those of `schedule` that were not back at the end count as what they had waited so far.
     template <typename Schedule>
     void count_overdue(const Schedule& schedule) {
-        schedule.each_overdue(begin_, end_, [&](clock::duration waited) { add_overdue(waited); });
+        schedule.each_overdue(begin_, end_, overdue_adder());
     }
     // The same for one of several who get its messages, and whose next is number `next`.
     template <typename Schedule>
     void count_overdue(const Schedule& schedule, std::uint64_t next) {
-        schedule.each_overdue(next, begin_, end_,
-                              [&](clock::duration waited) { add_overdue(waited); });
+        schedule.each_overdue(next, begin_, end_, overdue_adder());
     }
     // It is sent now.
     void note_sending(clock::time_point now, clock::time_point intended) noexcept {
@@ -70,9 +69,11 @@ public:
 
 private:
     static double cpu_so_far() noexcept;
-    void add_overdue(clock::duration waited) noexcept {
-        latencies.add(static_cast<std::uint64_t>(waited.count()));
-        ++unanswered;
+    auto overdue_adder() noexcept {
+        return [this](clock::duration waited, std::uint64_t messages_alike) {
+            latencies.add(static_cast<std::uint64_t>(waited.count()), messages_alike);
+            unanswered += messages_alike;
+        };
     }
 
     std::optional<server_process> server_;

@@ -14,10 +14,10 @@ namespace load {
 // to hours; least, greatest and mean are exact.
 class histogram {
 public:
-    void add(std::uint64_t value) noexcept {
-        ++counts_[bucket(value)];
-        ++total_;
-        sum_ += value;
+    void add(std::uint64_t value, std::uint64_t times = 1) noexcept {
+        counts_[bucket(value)] += times;
+        total_ += times;
+        sum_ += static_cast<double>(value) * static_cast<double>(times);
         if (value < least_) least_ = value;
         if (value > greatest_) greatest_ = value;
     }
@@ -26,7 +26,7 @@ public:
     // What follows has a meaning only where `total()` is not 0.
     std::uint64_t least() const noexcept { return least_; }
     std::uint64_t greatest() const noexcept { return greatest_; }
-    double mean() const noexcept { return static_cast<double>(sum_) / static_cast<double>(total_); }
+    double mean() const noexcept { return sum_ / static_cast<double>(total_); }
 
     // The value that `share`, 0 to 1, of all are not above: the middle of its bucket.
     double percentile(double share) const noexcept {
@@ -59,7 +59,7 @@ private:
 
     std::array<std::uint64_t, 58 * steps> counts_{};
     std::uint64_t total_ = 0;
-    std::uint64_t sum_ = 0;
+    double sum_ = 0;  // an integer would overflow: 10^8 a second, for a minute
     std::uint64_t least_ = std::numeric_limits<std::uint64_t>::max();
     std::uint64_t greatest_ = 0;
 };

@@ -15,6 +15,9 @@ constexpr unsigned most_connections = 100'000;
 constexpr std::size_t longest_datagram = 65507;  // udp(7), over IPv4
 constexpr std::size_t shortest_line = 32;        // holds a sender, a number and a time
 constexpr std::size_t longest_line = 1000;       // by the chat's protocol
+// Beyond them a schedule's times are finer than a clock, or further off than it can tell.
+constexpr double slowest_rate = 0.001;
+constexpr double fastest_rate = 1e8;
 constexpr int wrong_arguments = 105;             // as for those that command_line refuses
 
 std::optional<profile> profile_called(const std::string& name) {
@@ -84,9 +87,9 @@ options parse_options(int argc, char** argv) {
         .takes("NAME");
     line.flag("--udp", chosen.udp, "datagrams; those that are lost are sent again, and counted");
     line.add("--connections", chosen.connections, "how many").between(1u, most_connections);
-    line.add("--size", chosen.size, "bytes of a message, 1 to 1048576").positive();
-    line.add("--rate", chosen.rate, "messages a second over all connections; 0: as they come back")
-        .not_negative();
+    line.add("--size", chosen.size, "bytes of a message").between(std::size_t{1}, most_bytes);
+    line.add("--rate", chosen.rate,
+             "messages a second in all, 0.001 to 100000000; 0: as they come back");
     line.add("--seconds", chosen.seconds, "how long to measure").between(0.01, 86400.0);
     line.add("--warm-up", chosen.warm_up, "seconds before that").between(0.0, 3600.0);
     line.add("--silence", chosen.silence, "seconds without a byte after which a server is given up")
@@ -96,7 +99,10 @@ options parse_options(int argc, char** argv) {
         .hide_default();
     line.flag("--json", chosen.json, "print one line of JSON");
     line.parse(argc, argv);
-    if (chosen.size > most_bytes) refuse(fmt::format("--size: at most {} bytes", most_bytes));
+    // nan is in no range.
+    if (!(chosen.rate >= slowest_rate && chosen.rate <= fastest_rate) && chosen.rate != 0)
+        refuse(fmt::format("--rate: {} is neither 0 nor {} to {:.0f} messages a second",
+                           chosen.rate, slowest_rate, fastest_rate));
     check_profile(chosen);
     return chosen;
 }

@@ -150,7 +150,7 @@ std::string text_report(const options& chosen, const figures& measured, std::str
     fmt::format_to(out, "{} messages, {:.0f} a second, {:.1f} MB/s each way; no byte wrong\n",
                    measured.messages, rate, rate * static_cast<double>(chosen.size) / 1e6);
     if (chosen.rate > 0)
-        fmt::format_to(out, "{:.0f} a second were to come: {} went out more than 1 ms late\n",
+        fmt::format_to(out, "{:.10g} a second were to come: {} went out more than 1 ms late\n",
                        chosen.rate, measured.behind);
     if (measured.unanswered != 0)
         fmt::format_to(out, "{} were not back at the end\n", measured.unanswered);

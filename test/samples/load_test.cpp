@@ -318,6 +318,42 @@ TEST_CASE("load says what is wrong before it begins", "[samples][load]") {
     CHECK(too_many.err.find("the hard limit is 100: raise it") != std::string::npos);
 }
 
+TEST_CASE("load refuses a number that is out of range", "[samples][load]") {
+    const auto refusal = [](const std::string& option, const std::string& value) {
+        const outcome ended = run_program({sample("load"), "127.0.0.1:1", option, value});
+        CHECK(ended.exit_code >= 100);
+        CHECK(ended.out.empty());
+        return ended.err.substr(0, ended.err.find('\n'));
+    };
+    for (const char* const wrong : {"1e300", "1e+12", "1e-300", "nan", "inf", "-1", "0.0009"})
+        CHECK(refusal("--rate", wrong).ends_with(
+            " is neither 0 nor 0.001 to 100000000 messages a second"));
+    CHECK(refusal("--rate", "1e300").starts_with("--rate: 1e+300 is"));
+    for (const char* const wrong : {"0", "1048577", "nan"})
+        CHECK(refusal("--size", wrong) ==
+              "--size: Value " + std::string(wrong) + " not in range 1 to 1048576");
+    CHECK(refusal("--silence", "0") == "--silence: Value 0 not in range 0.1 to 3600");
+    CHECK(refusal("--seconds", "1e6") == "--seconds: Value 1e6 not in range 0.01 to 86400");
+    CHECK(refusal("--warm-up", "-1") == "--warm-up: Value -1 not in range 0 to 3600");
+    for (const std::string option : {"--silence", "--seconds", "--warm-up"})
+        for (const std::string wrong : {"nan", "inf"})
+            CHECK(refusal(option, wrong) == option + ": Value " + wrong + " is no finite number");
+    CHECK(refusal("--pid", "0") == "--pid: Value 0 not above 0");
+}
+
+TEST_CASE("load ends in time at the greatest rate, with all that was due", "[samples][load]") {
+    sample_server echo("echo_server");
+    auto all = measured(command(echo.where, {"--rate", "1e8"}));
+    const double due = 1e8 * all["seconds"];
+    CHECK(std::abs(all["due"] - due) <= 0.01 * due);
+    CHECK(all["unanswered"] > 0.5 * due);
+    // Nearly all wait, evenly, from their time to the end.
+    const double waited = 1e6 * all["seconds"];
+    CHECK(std::abs(all["latency_us.p50"] - 0.5 * waited) <= 0.02 * waited);
+    CHECK(std::abs(all["latency_us.p90"] - 0.9 * waited) <= 0.02 * waited);
+    CHECK(std::abs(all["latency_us.mean"] - 0.5 * waited) <= 0.02 * waited);
+}
+
 TEST_CASE("load says why its report could not be written", "[samples][load]") {
     sample_server echo("echo_server");
     const outcome ended = run_program(

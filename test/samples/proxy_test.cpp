@@ -4,6 +4,7 @@
 #include <rondo/task/result.hpp>
 #include <rondo/task/when_all.hpp>
 
+#include <support/eventually.hpp>
 #include <support/harness.hpp>
 #include <support/program.hpp>
 #include <support/raw_peer.hpp>
@@ -14,8 +15,11 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <fmt/core.h>
+
 #include <signal.h>
 
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -43,6 +47,17 @@ task<connection> connect_through(proxied& between) {
     tcp_socket server = co_await accept_one(between.target);
     connection made(std::move(client), std::move(server));
     co_return made;
+}
+
+// Whether a connection to this port of 127.0.0.1 has its keep-alive timer running: proc(5), where
+// the far end is followed by the state, the queues, and the timer.
+bool is_kept_alive(std::uint16_t far_port) {
+    const std::string far_end = fmt::format(" 0100007F:{:04X} 01 00000000:00000000 02:", far_port);
+    std::ifstream table("/proc/net/tcp");
+    for (std::string line; std::getline(table, line);) {
+        if (line.find(far_end) != std::string::npos) return true;
+    }
+    return false;
 }
 
 task<> send_and_end(tcp_socket& to, std::string_view text) {
@@ -127,6 +142,28 @@ task<> receive_from(endpoint where) {
     co_await server.recv();
 }
 
+TEST_CASE("the last words of a target that resets come through the proxy", "[samples]") {
+    const std::string last_words = pattern(40'000);
+    proxied between;
+    test::run([&]() -> task<> {
+        connection through = co_await connect_through(between);
+        co_await through.client.send("question");
+        const std::string question = co_await test::read_exactly(through.server, 8);
+        CHECK(question == "question");
+        // By the time the proxy hears of the client's end it cannot tell the target.
+        between.proxy.process.stop();
+        co_await through.server.send(last_words);
+        co_await through.server.abort();
+        through.client.shutdown(shutdown_mode::send);
+        between.proxy.process.signal(SIGCONT);
+        const std::string answer = co_await test::read_exactly(through.client, 40'000);
+        CHECK((answer == last_words));
+        auto end = co_await as_result(through.client.recv());
+        CHECK(end.error() == std::errc::connection_reset);
+    });
+    CHECK(between.proxy.stop(SIGINT).exit_code == 0);
+}
+
 TEST_CASE("the proxy goes on where its target refuses", "[samples]") {
     proxied between;
     const std::string nobody = between.target.local_endpoint().to_string();
@@ -147,18 +184,39 @@ TEST_CASE("the proxy goes on where its target refuses", "[samples]") {
     CHECK(ended.err.find(reason, first + 1) != std::string::npos);
 }
 
-TEST_CASE("a stopped proxy lets what is under way come to its end", "[samples]") {
+TEST_CASE("a stopped proxy passes on what had come and the answer, and resets the target",
+          "[samples]") {
     proxied between;
     test::run([&]() -> task<> {
         connection through = co_await connect_through(between);
+        between.proxy.process.stop();
         co_await through.client.send("question");
-        std::string question(8, '\0');
-        co_await rondo::read_exactly(through.server, writable(question));
-        CHECK(question == "question");
         between.proxy.process.signal(SIGINT);
-        // The client's side has ended; the answer still gets through.
-        const std::string end = co_await read_to_end(through.server);
-        CHECK(end.empty());
+        between.proxy.process.signal(SIGCONT);
+        const std::string question = co_await test::read_exactly(through.server, 8);
+        CHECK(question == "question");
+        co_await send_and_end(through.server, "answer");
+        const std::string answer = co_await read_to_end(through.client);
+        CHECK(answer == "answer");
+        // The client might have gone on: its side was cut short.
+        auto end = co_await as_result(through.server.recv());
+        CHECK(end.error() == std::errc::connection_reset);
+    });
+    const outcome ended = between.proxy.process.finish();
+    CHECK(ended.exit_code == 0);
+    CHECK(ended.err.empty());
+}
+
+TEST_CASE("a stopped proxy passes on an end that had come", "[samples]") {
+    proxied between;
+    test::run([&]() -> task<> {
+        connection through = co_await connect_through(between);
+        between.proxy.process.stop();
+        co_await send_and_end(through.client, "question");
+        between.proxy.process.signal(SIGINT);
+        between.proxy.process.signal(SIGCONT);
+        const std::string question = co_await read_to_end(through.server);
+        CHECK(question == "question");
         co_await send_and_end(through.server, "answer");
         const std::string answer = co_await read_to_end(through.client);
         CHECK(answer == "answer");
@@ -166,6 +224,19 @@ TEST_CASE("a stopped proxy lets what is under way come to its end", "[samples]")
     const outcome ended = between.proxy.process.finish();
     CHECK(ended.exit_code == 0);
     CHECK(ended.err.empty());
+}
+
+TEST_CASE("the proxy looks after those that say nothing, on both sides", "[samples]") {
+    proxied between;
+    test::run([&]() -> task<> {
+        const connection through = co_await connect_through(between);
+        const std::uint16_t client = through.client.local_endpoint().port();
+        const std::uint16_t target = between.target.local_endpoint().port();
+        const bool both = co_await eventually(
+            [&] { return is_kept_alive(client) && is_kept_alive(target); });
+        CHECK(both);
+    });
+    CHECK(between.proxy.stop(SIGINT).exit_code == 0);
 }
 
 TEST_CASE("netcat talks to the echo server through the proxy", "[samples]") {

@@ -199,7 +199,10 @@ rondo::task<> answer(rondo::tcp_socket& peer, folder& from, std::string_view lin
     }
 }
 
-rondo::task<> serve_files(rondo::tcp_socket peer, folder& from) {
+rondo::task<> serve_files(rondo::tcp_socket peer, folder& from, std::chrono::seconds patience) {
+    // Who vanished without a word, or takes nothing for so long, does not stay for ever.
+    peer.set(rondo::user_timeout(patience));
+    peer.set(rondo::keep_alive(patience, patience / 4, 4));
     rondo::buffered_reader reader(peer, 4096);
     while (auto line = co_await reader.read_line())
         co_await answer(peer, from, *line);
@@ -208,14 +211,18 @@ rondo::task<> serve_files(rondo::tcp_socket peer, folder& from) {
 int main(int argc, char** argv) {
     std::string where = "localhost:8003";
     std::string root = ".";
+    unsigned patience = 60;
     command_line line("Sends the files of FOLDER to those who ask by file_fetch, until Ctrl-C.");
     line.add("HOST:PORT", where, "where to listen");
     line.add("FOLDER", root, "what to send").existing_directory();
+    line.add("--patience", patience,
+             "seconds until a client that takes nothing, or has vanished, is gone")
+        .between(4, 32767);
     line.parse(argc, argv);
 
     folder shared{root};
-    const auto serve = [&shared](rondo::tcp_socket peer) {
-        return serve_files(std::move(peer), shared);
+    const auto serve = [&](rondo::tcp_socket peer) {
+        return serve_files(std::move(peer), shared, std::chrono::seconds(patience));
     };
     rondo::serve_options options;
     options.on_listening = [](std::span<const rondo::endpoint> locals) {

@@ -8,16 +8,21 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -72,8 +77,8 @@ struct running_server {
     program process;
     std::string where;
 
-    explicit running_server(const std::string& folder)
-        : process({sample("file_server"), "127.0.0.1:0", folder}) {
+    explicit running_server(const std::string& folder, const std::string& patience = "60")
+        : process({sample("file_server"), "127.0.0.1:0", folder, "--patience", patience}) {
         const std::string line = process.read_line();
         const std::string start = "listening on ";
         REQUIRE(line.starts_with(start));
@@ -111,6 +116,27 @@ void ask_until_remembered(raw_peer& client, const std::string& path) {
         read = false;
         while (::read(reads.get(), &event, sizeof event) > 0) read = true;
     }
+}
+
+/// The server's end of that connection, as a descriptor of this process; none where it may not.
+unique_fd other_end(const program& server, const raw_peer& client) {
+    const unique_fd process(static_cast<int>(::syscall(SYS_pidfd_open, server.id(), 0)));
+    if (!process) return {};
+    for (int number = 3; number < 100; ++number) {
+        unique_fd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), number, 0)));
+        if (!copy && errno != EBADF) return {};
+        socket_address peer;
+        if (!copy || ::getpeername(copy.get(), peer.data(), peer.size_pointer()) != 0) continue;
+        if (peer.to_endpoint() == client.local_endpoint()) return copy;
+    }
+    throw std::runtime_error("the server has no such connection");
+}
+
+int option_of(const unique_fd& socket, int level, int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    REQUIRE(::getsockopt(socket.get(), level, name, &value, &size) == 0);
+    return value;
 }
 
 /// A server that answers once, with whatever the test says.
@@ -325,6 +351,20 @@ TEST_CASE("file_server sends nothing from outside where a link takes a file's pl
     // Both were seen, so they did take turns.
     CHECK(sent != 0);
     CHECK(refused != 0);
+}
+
+TEST_CASE("file_server gives up a client that has vanished or takes nothing", "[samples][file]") {
+    exchange files;
+    running_server server(files.from, "40");
+    raw_peer client = raw_peer::connect_to(*endpoint::parse(server.where));
+    CHECK(ask(client, "GET missing 0\n", 0) == "ERROR there is no such file\n");
+    const unique_fd socket = other_end(server.process, client);
+    if (!socket) SKIP("this process may not look at the descriptors of another one");
+    CHECK(option_of(socket, IPPROTO_TCP, TCP_USER_TIMEOUT) == 40'000);
+    CHECK(option_of(socket, SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(option_of(socket, IPPROTO_TCP, TCP_KEEPIDLE) == 40);
+    CHECK(option_of(socket, IPPROTO_TCP, TCP_KEEPINTVL) == 10);
+    CHECK(option_of(socket, IPPROTO_TCP, TCP_KEEPCNT) == 4);
 }
 
 TEST_CASE("file_server answers nonsense by a line and goes on", "[samples][file]") {

@@ -40,12 +40,17 @@ public:
     // Those of `schedule` that were not back at the end count as what they had waited so far.
     template <typename Schedule>
     void count_overdue(const Schedule& schedule) {
-        schedule.each_overdue(begin_, end_, overdue_adder());
+        schedule.each_overdue(begin_, end_, [this](clock::duration waited, std::uint64_t alike) {
+            add_overdue(waited, alike);
+        });
     }
     // The same for one of several who get its messages, and whose next is number `next`.
     template <typename Schedule>
     void count_overdue(const Schedule& schedule, std::uint64_t next) {
-        schedule.each_overdue(next, begin_, end_, overdue_adder());
+        schedule.each_overdue(next, begin_, end_,
+                              [this](clock::duration waited, std::uint64_t alike) {
+                                  add_overdue(waited, alike);
+                              });
     }
     // It is sent now.
     void note_sending(clock::time_point now, clock::time_point intended) noexcept {
@@ -69,11 +74,9 @@ public:
 
 private:
     static double cpu_so_far() noexcept;
-    auto overdue_adder() noexcept {
-        return [this](clock::duration waited, std::uint64_t messages_alike) {
-            latencies.add(static_cast<std::uint64_t>(waited.count()), messages_alike);
-            unanswered += messages_alike;
-        };
+    void add_overdue(clock::duration waited, std::uint64_t alike) noexcept {
+        latencies.add(static_cast<std::uint64_t>(waited.count()), alike);
+        unanswered += alike;
     }
 
     std::optional<server_process> server_;

@@ -24,7 +24,7 @@ constexpr std::size_t longest_line = 1000;  // bytes, without its end
 constexpr std::size_t longest_name = 20;
 constexpr std::size_t most_waiting = 256;  // lines, for one client
 constexpr std::size_t most_news = most_waiting / 2;  // of these, who comes and goes
-constexpr std::chrono::seconds stop_time(2);  // for what waits when the server stops
+constexpr std::chrono::seconds stop_time(2);  // for what waits when somebody leaves, or all
 
 // With its end. All who get a line share it.
 using line = std::shared_ptr<const std::string>;
@@ -222,6 +222,27 @@ rondo::task<> write_lines(client& me, rondo::tcp_socket& socket) {
     co_await socket.send(last_words);
 }
 
+// --- a client, from its connection to its end ----------------------------------------------------
+
+rondo::task<> skip_to_end(rondo::tcp_socket& socket) {
+    for (;;) {
+        const auto unheard = co_await socket.recv();
+        if (!unheard) co_return;
+    }
+}
+
+// Who has said /quit may go on talking. close() would answer that by a reset, and drop those of our
+// last words that have not arrived yet.
+rondo::task<> part(rondo::tcp_socket& socket) {
+    try {
+        socket.shutdown(rondo::shutdown_mode::send);
+    } catch (const rondo::socket_error& failed) {
+        if (failed.code() != std::errc::not_connected) throw;  // else it has hung up
+    }
+    auto ended = co_await rondo::as_result(rondo::with_timeout(stop_time, skip_to_end(socket)));
+    if (ended.error() != std::errc::timed_out) ended.value();  // throws
+}
+
 // A client is in the room as long as this lives, however its tasks end.
 class presence {
 public:
@@ -244,6 +265,7 @@ rondo::task<> serve_client(chat_room& room, rondo::tcp_socket socket,
     const presence here(room, me);
     // If one of them fails, the other one is cancelled.
     co_await rondo::when_all(read_lines(room, me, socket), write_lines(me, socket));
+    co_await part(socket);
 }
 
 struct settings {

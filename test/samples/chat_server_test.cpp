@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
@@ -73,6 +74,7 @@ TEST_CASE("a chat announces who joins, is renamed and leaves", "[samples][chat]"
         bob.send("/quit\n");
         CHECK(bob.read_line() == "* goodbye");
         CHECK(bob.at_end());
+        bob.finish();  // the server waits for that
         CHECK(alice.read_line() == "* guest2 left");
         plain_client rude = guest(server);
         CHECK(alice.read_line() == "* guest3 joined");
@@ -228,6 +230,22 @@ TEST_CASE("a client of a chat that asks and does not read is bounded",
     }
 }
 
+TEST_CASE("who quits a chat gets all that was owed, also who goes on talking", "[samples][chat]") {
+    sample_server server("chat_server");
+    plain_client loud = guest(server, {}, 2048);
+    std::string questions;
+    for (int i = 0; i < 200; ++i) questions += "/help\n";
+    loud.send(questions + "/quit\n");
+    REQUIRE(loud.is_read());
+    loud.send("and another thing\n");
+    REQUIRE(loud.is_read());
+    loud.send("and another thing\n");
+    const std::string answers = loud.receive_all();
+    CHECK(std::ranges::count(answers, '\n') == 201);
+    CHECK(answers.ends_with("* goodbye\n"));
+    check_end(server);
+}
+
 TEST_CASE("a crowd that comes and goes at once leaves room for what is said in the chat",
           "[samples][chat]") {
     sample_server server("chat_server");
@@ -266,6 +284,7 @@ TEST_CASE("a chat counts what happened, and does not go past its limit of client
     skip_to_now(alice);
     CHECK_FALSE(third.hears_within(0));
     bob.send("/quit\n");
+    bob.finish();
     CHECK(third.read_line() == "* welcome, guest3; try /help");
     const outcome ended = server.stop(SIGTERM);
     CHECK(ended.exit_code == 0);
@@ -301,11 +320,14 @@ TEST_CASE("who comes to a chat while it stops is told goodbye", "[samples][chat]
         sample_server server(name);
         plain_client alice = guest(server, "alice");
         server.process.stop();
-        plain_client late(server.where);
+        std::vector<plain_client> late;
+        for (int i = 0; i < 3; ++i) late.emplace_back(server.where);
         server.process.signal(SIGINT);
         server.process.signal(SIGCONT);
-        const std::string told = late.receive_all();
-        CHECK(told.ends_with("* goodbye\n"));
+        for (plain_client& each : late) {
+            const std::string told = each.receive_all();
+            CHECK(told.ends_with("* goodbye\n"));
+        }
         CHECK(alice.receive_all().ends_with("* goodbye\n"));
         const outcome ended = server.process.finish();
         CHECK(ended.exit_code == 0);
@@ -313,8 +335,14 @@ TEST_CASE("who comes to a chat while it stops is told goodbye", "[samples][chat]
     }
 }
 
-TEST_CASE("a client that does not read delays the end of a chat by two seconds at most",
+TEST_CASE("a client that does not read delays the end of a chat by two seconds at most, as long as "
+          "one that has quit and does not hang up is waited for",
           "[samples][chat]") {
+    sample_server patient("chat_server");
+    const std::size_t descriptors = open_descriptors(patient.process.id());
+    plain_client quitter = guest(patient);
+    quitter.send("/quit\n");
+    CHECK(quitter.receive_all() == "* goodbye\n");
     std::vector<std::unique_ptr<sample_server>> running;
     std::vector<plain_client> clients;
     for (const std::string& name : servers) {
@@ -334,6 +362,8 @@ TEST_CASE("a client that does not read delays the end of a chat by two seconds a
     const auto passed = std::chrono::steady_clock::now() - begin;
     CHECK(passed >= std::chrono::milliseconds(1900));
     CHECK(passed < std::chrono::seconds(8));
+    CHECK(comes_to_descriptors(patient.process.id(), descriptors));
+    check_end(patient);
 }
 
 TEST_CASE("chat_select tells the client of descriptor 1024 that the chat is full",

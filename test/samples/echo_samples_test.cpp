@@ -7,16 +7,13 @@
 
 #include <catch2/catch_test_macros.hpp>
 
-#include <fmt/core.h>
 #include <netdb.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -79,29 +76,6 @@ unique_fd connect_to(const std::string& where) {
     unique_fd made = new_socket();
     REQUIRE(try_to_connect(made, where) == 0);
     return made;
-}
-
-// The one at port `from` of 127.0.0.1 has bytes for which the one at port `to` has no room: it is
-// timer 4 that asks again, with nothing under way (proc_net_tcp.rst of the kernel).
-bool has_closed_window(int from, int to) {
-    const std::string ends = fmt::format(" 0100007F:{:04X} 0100007F:{:04X} ", from, to);
-    std::ifstream table("/proc/net/tcp");
-    for (std::string line; std::getline(table, line);) {
-        const std::size_t at = line.find(ends);
-        if (at == std::string::npos) continue;
-        // Behind the ends: the state, TX_QUEUE:RX_QUEUE, TIMER:WHEN.
-        return line.substr(at + ends.size() + 21, 2) == "04";
-    }
-    return false;
-}
-
-// No byte more goes either way: the server waits for the peer to read, with much to be read itself.
-bool is_stuck(const std::string& port, const unique_fd& peer) {
-    socket_address name;
-    REQUIRE(::getsockname(peer.get(), name.data(), name.size_pointer()) == 0);
-    const int server_port = std::stoi(port);
-    const int peer_port = name.to_endpoint()->port();
-    return has_closed_window(server_port, peer_port) && has_closed_window(peer_port, server_port);
 }
 
 void send_all(const unique_fd& socket, const std::string& bytes) {
@@ -495,26 +469,3 @@ TEST_CASE("SIGTERM ends the echo server as Ctrl-C does", "[samples]") {
     CHECK(echo.process.finish().exit_code == 0);
 }
 
-TEST_CASE("a second Ctrl-C ends an echo server that has not drained yet", "[samples]") {
-    running_server echo;
-    // A peer that does not read: the echo cannot be delivered, so the drain takes its time.
-    const unique_fd deaf = connect_to(echo.where);
-    const std::string part = pattern(65536);
-    pollfd writable{deaf.get(), POLLOUT, 0};
-    while (::poll(&writable, 1, 100) == 1 || !is_stuck(echo.port, deaf)) {
-        ::send(deaf.get(), part.data(), part.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    }
-    echo.process.signal(SIGINT);
-    // The first signal has been seen when nobody new is let in.
-    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(8);
-    int answer = 0;
-    while (answer != ECONNREFUSED && std::chrono::steady_clock::now() < give_up) {
-        answer = try_to_connect(new_socket(), echo.where);
-    }
-    CHECK(answer == ECONNREFUSED);
-    echo.process.signal(SIGINT);
-    const outcome ended = echo.process.finish();
-    CHECK(ended.err.empty());
-    CHECK(ended.exit_code == -1);
-    CHECK(ended.signal == SIGINT);
-}

@@ -3,6 +3,7 @@
 #include <rondo/stream/read_exactly.hpp>
 #include <rondo/task/result.hpp>
 #include <rondo/task/when_all.hpp>
+#include <rondo/task/with_timeout.hpp>
 
 #include <support/eventually.hpp>
 #include <support/harness.hpp>
@@ -256,4 +257,27 @@ TEST_CASE("the proxy tells how it is used, and what is wrong in one line", "[sam
     const outcome wrong = run_program({sample("proxy"), "nonsense", "127.0.0.1:1"});
     CHECK(wrong.exit_code == 1);
     CHECK(wrong.err == "proxy: listen \"nonsense\": the port is missing, as in localhost:80\n");
+}
+
+task<> connect_until_refused(endpoint where) {
+    for (std::error_code outcome; outcome != std::errc::connection_refused;) {
+        const auto connected = co_await as_result(tcp_connect(where));
+        outcome = connected.error();
+    }
+}
+
+// Its target has not ended, so the drain takes its time.
+TEST_CASE("a second Ctrl-C ends a server that has not drained yet", "[samples]") {
+    proxied between;
+    const endpoint where = *endpoint::parse(between.proxy.where);
+    test::run([&]() -> task<> {
+        const connection through = co_await connect_through(between);
+        between.proxy.process.signal(SIGINT);
+        // The first signal has been seen when nobody new is let in.
+        co_await with_timeout(std::chrono::seconds(8), connect_until_refused(where));
+        between.proxy.process.signal(SIGINT);
+        const outcome ended = between.proxy.process.finish();
+        CHECK(ended.exit_code == -1);
+        CHECK(ended.signal == SIGINT);
+    });
 }
